@@ -1,0 +1,88 @@
+"""Driving a runner from a command: signals, progress, and what is said at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from jobrunner_cli import diagnostics
+from jobrunner_cli.engine.errors import ExitCode
+from jobrunner_cli.engine.masking import Masker
+from jobrunner_cli.engine.running import service_log
+from jobrunner_cli.engine.running.session import make_executor, runner
+from jobrunner_cli.engine.scheduling import explain
+from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.progress import Progress, goes_on, on_terminal
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.running.board import Board
+    from jobrunner_cli.engine.running.controller import Controller
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.models import Job
+
+
+def drive(
+    settings: Settings,
+    *,
+    until_idle: bool,
+    only: Callable[[Sequence[Job]], Collection[str]] | None = None,
+    quiet: bool = False,
+) -> ExitCode:
+    """Run the loop in this process until it is idle or told to leave, and say what happened; `quiet` says less.
+
+    Raises RunnerActiveError if another process runs it already.
+    """
+    live = on_terminal() and not quiet
+    progress = Progress(live=live)
+    service_log.configure(settings, Masker(settings.secrets()), None if live or quiet else sys.stderr)
+    for text in settings.notices:
+        diagnostics.notice(text)
+    executor = make_executor(settings)
+    if not executor.isolates and not quiet:
+        diagnostics.notice(
+            "The process executor isolates nothing: study code runs as you, with your files and your network."
+        )
+    with runner(settings, progress, executor=executor, only=only) as (controller, board):
+        with _signals(controller, board) as received, progress.shown():
+            controller.run(until_idle=until_idle)
+        if received:
+            goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
+            return ExitCode.INTERRUPTED if signal.SIGINT in received else ExitCode.FINE
+        if not quiet:
+            _say_what_is_left(board)
+        failed = [job for job in board.ended.values() if state_of(job.status_code) is State.FAILED]
+        return ExitCode.FAILED if failed else ExitCode.FINE
+
+
+@contextmanager
+def _signals(controller: Controller, board: Board) -> Iterator[list[int]]:
+    """The first signal drains, the second leaves at once. Yields the list of those that came."""
+    received: list[int] = []
+
+    def handle(number: int, _frame: Any) -> None:
+        received.append(number)
+        if len(received) > 1:
+            # Nothing is lost: the next runner finds every job where it was.
+            goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
+            os._exit(ExitCode.INTERRUPTED)
+        controller.drain()
+        diagnostics.notice("Leaving as soon as what is being stored is stored; once more to leave at once.")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_what_is_left(board: Board) -> None:
+    views = board.views()
+    world = board.world(None, draining=False)
+    for view in views:
+        reasons = "; ".join(explain(view, views, world)) or board.jobs[view.id].status_message or ""
+        diagnostics.notice(f"{view.workspace}/{view.action} ({view.id}) waits: {reasons}")

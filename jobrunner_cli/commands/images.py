@@ -1,0 +1,76 @@
+"""`jobrunner images`: the images that jobs can use here, and fetching more of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""The container images that jobs run in: list them, fetch them.
+
+    \b
+    Examples:
+      jobrunner images ls
+      jobrunner images pull python:v2
+    """,
+)
+
+
+@app.command("ls")
+def ls(as_json: Annotated[bool, typer.Option("--json", help="Print the images as JSON.")] = False) -> None:
+    """List the images that are on this machine.
+
+    \b
+    Examples:
+      jobrunner images ls
+      jobrunner images ls --json
+    """
+    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.engine import settings as settings_module
+    from jobrunner_cli.engine.running.session import make_executor
+
+    settings = settings_module.load()
+    images = make_executor(settings).images()
+    if as_json:
+        output.as_json(
+            [{"name": image.name, "id": image.id, "size": image.size, "created": image.created} for image in images]
+        )
+        return
+    if not images:
+        diagnostics.notice(f"No image of {settings.docker_registry} is here; jobrunner images pull fetches one.")
+        return
+    output.table(
+        images,
+        [
+            output.Column(title="IMAGE", value=lambda image: image.name),
+            output.Column(title="ID", value=lambda image: image.id.removeprefix("sha256:")[:12]),
+            output.Column(title="SIZE", value=lambda image: output.size(image.size) if image.size else "", right=True),
+            output.Column(title="MADE", value=lambda image: image.created[:19], optional=True),
+        ],
+    )
+
+
+@app.command("pull")
+def pull(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Such as python:v2, or with its registry.")],
+) -> None:
+    """Fetch images from the registry; jobs never do that by themselves.
+
+    \b
+    Examples:
+      jobrunner images pull python:v2 ehrql:v1
+    """
+    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.engine import settings as settings_module
+    from jobrunner_cli.engine.running.session import make_executor
+
+    settings = settings_module.load()
+    executor = make_executor(settings)
+    for image in images:
+        name = image if "/" in image else f"{settings.docker_registry}/{image}"
+        for text in executor.pull(name):
+            diagnostics.notice(text)
+        output.line(f"{name} is here.")

@@ -1,0 +1,147 @@
+"""How jobs are shown: as rows of a table, as JSON, and one in full."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from jobrunner_cli import output, theme
+from jobrunner_cli.engine.running.log_reading import stored_log
+from jobrunner_cli.engine.running.reasons import reasons
+from jobrunner_cli.engine.states import State, state_of
+from jobrunner_cli.engine.store import queries
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.models import Job
+
+_SHORT_ID = 8
+
+
+def columns() -> list[output.Column]:
+    """The columns of `jobs ls`."""
+    now = time.time()
+    return [
+        output.Column(title="", value=lambda job: theme.glyph(job.status_code), style=_style),
+        output.Column(title="ID", value=lambda job: job.id),
+        output.Column(title="WORKSPACE", value=lambda job: job.workspace),
+        output.Column(title="ACTION", value=lambda job: job.action),
+        output.Column(title="STATE", value=lambda job: theme.word(job.status_code), style=_style),
+        output.Column(title="AGE", value=lambda job: output.ago(job.created_at, now), right=True),
+        output.Column(title="TIME", value=lambda job: _run_time(job, now), right=True, optional=True),
+        output.Column(title="MESSAGE", value=_message, may_shrink=True, optional=True),
+    ]
+
+
+def _style(job: Job) -> str:
+    return theme.style(job.status_code)
+
+
+def _message(job: Job) -> str:
+    first = (job.status_message or "").partition("\n")[0]
+    return first if state_of(job.status_code) is not State.SUCCEEDED or job.level4_excluded_files else ""
+
+
+def _run_time(job: Job, now: float) -> str:
+    return output.duration((job.completed_at or now) - job.started_at) if job.started_at is not None else ""
+
+
+def as_dict(job: Job) -> dict[str, Any]:
+    """A job with stable keys, as `--json` gives it."""
+    return {
+        "id": job.id,
+        "job_request_id": job.job_request_id,
+        "workspace": job.workspace,
+        "action": job.action,
+        "state": state_of(job.status_code).value,
+        "status_code": job.status_code.value,
+        "status_message": job.status_message,
+        "repo_url": job.repo_url,
+        "commit": job.commit,
+        "run_command": job.run_command,
+        "requires_db": job.requires_db,
+        "database_name": job.database_name,
+        "needs": list(job.requires_outputs_from),
+        "wait_for": list(job.wait_for_job_ids),
+        "created_at": output.utc(job.created_at),
+        "started_at": output.utc(job.started_at),
+        "completed_at": output.utc(job.completed_at),
+        "updated_at": output.utc(job.updated_at),
+    }
+
+
+def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
+    """Everything about one job, as `jobs show --json` gives it."""
+    conn = database.connection
+    outcome = queries.result_of(conn, job.id)
+    log = stored_log(settings, job)
+    waits = [*job.wait_for_job_ids]
+    codes = queries.codes_of(conn, waits)
+    return {
+        **as_dict(job),
+        "code_repo_url": job.action_repo_url or job.repo_url,
+        "code_commit": job.action_commit or job.commit,
+        "image_id": job.image_id,
+        "restarts": job.restarts,
+        "why": reasons(settings, database, job),
+        "hint": outcome.hint if outcome else None,
+        "exit_code": outcome.exit_code if outcome else None,
+        "dependencies": [{"id": job_id, "status_code": code.value} for job_id, code in codes.items()],
+        "outputs": [
+            {
+                "path": path,
+                "level": level,
+                "size": next((o.size for o in outcome.outputs if o.path == path), None) if outcome else None,
+                "held_back": job.level4_excluded_files.get(path),
+            }
+            for path, level in sorted(job.outputs.items())
+        ],
+        "unmatched_patterns": list(outcome.unmatched_patterns) if outcome else [],
+        "unmatched_outputs": list(job.unmatched_outputs),
+        "log": str(log) if log else None,
+        "outputs_directory": str(settings.high_workspace(job.workspace)),
+        "history": [
+            {"at": output.utc(entry.at / 1e9), "status_code": entry.to_code.value, "cause": entry.cause}
+            for entry in queries.history_of(conn, job.id)
+        ],
+    }
+
+
+def show(view: dict[str, Any]) -> None:
+    """One job for people."""
+    from jobrunner_cli.engine.states import StatusCode
+
+    code = StatusCode(view["status_code"])
+    console = output.console()
+    from rich.text import Text
+
+    console.print(
+        Text(f"{theme.glyph(code)} {view['workspace']}/{view['action']}: {theme.word(code)}", theme.style(code))
+    )
+    output.pairs(
+        {
+            "message": view["status_message"] or "",
+            "hint": view["hint"] or "",
+            "why": "\n".join(view["why"]),
+            "id": view["id"],
+            "request": view["job_request_id"],
+            "code": f"{view['code_repo_url']} at {view['code_commit'] or ''}",
+            "command": view["run_command"] or "",
+            "needs": ", ".join(view["needs"]),
+            "created": view["created_at"] or "",
+            "started": view["started_at"] or "",
+            "ended": view["completed_at"] or "",
+            "exit code": "" if view["exit_code"] is None else str(view["exit_code"]),
+            "log": view["log"] or "",
+            "outputs in": view["outputs_directory"] if view["outputs"] else "",
+        }
+    )
+    for item in view["outputs"]:
+        held_back = f"  held back: {item['held_back']}" if item["held_back"] else ""
+        bytes_ = "" if item["size"] is None else output.size(item["size"])
+        output.line(f"  {item['path']}  {bytes_}  {item['level']}{held_back}")
+    if view["history"]:
+        output.line("history")
+        for entry in view["history"]:
+            output.line(f"  {entry['at']}  {entry['status_code']:<24} {entry['cause']}")

@@ -1,0 +1,181 @@
+"""`jobrunner jobs`: what became of the jobs, why they are where they are, and ending them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""The jobs: list them, look at one, read its log, end it.
+
+    \b
+    A job is named by any unambiguous part of its id, or as workspace/action for the latest of those.
+
+    \b
+    Examples:
+      jobrunner jobs ls
+      jobrunner jobs show test/describe
+      jobrunner jobs logs -f 7ujg
+    """,
+)
+
+_JobName = Annotated[str, typer.Argument(metavar="JOB", help="Part of an id, or workspace/action.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
+
+
+@app.command("ls")
+def ls(
+    workspace: Annotated[str | None, typer.Option(help="Only jobs of this workspace.", show_default=False)] = None,
+    active: Annotated[bool, typer.Option("--active", help="Only jobs that have not ended.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The most jobs to show.")] = 50,
+    as_json: _Json = False,
+) -> None:
+    """List the jobs: those that have not ended first, then the newest.
+
+    \b
+    Examples:
+      jobrunner jobs ls
+      jobrunner jobs ls --workspace test --active
+      jobrunner jobs ls --json | jq '.[] | select(.state == "failed")'
+    """
+    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.commands import job_view
+    from jobrunner_cli.engine.store import queries
+
+    with _database(_load()) as database:
+        jobs = queries.list_jobs(database.connection, limit=limit, workspace=workspace, active_only=active)
+    if as_json:
+        output.as_json([job_view.as_dict(job) for job in jobs])
+    elif jobs:
+        output.table(jobs, job_view.columns())
+    else:
+        diagnostics.notice("No jobs yet; jobrunner add-job asks for some." if not active else "No job is active.")
+
+
+@app.command("show")
+def show(job: _JobName, as_json: _Json = False) -> None:
+    """Show everything about one job: its state and why, times, history, outputs and what was held back.
+
+    \b
+    Examples:
+      jobrunner jobs show 7ujg
+      jobrunner jobs show test/describe --json
+    """
+    from jobrunner_cli import output
+    from jobrunner_cli.commands import job_view
+    from jobrunner_cli.commands.naming import find_job
+
+    settings = _load()
+    with _database(settings) as database:
+        found = find_job(database.connection, job)
+        details = job_view.details(settings, database, found)
+    if as_json:
+        output.as_json(details)
+    else:
+        job_view.show(details)
+
+
+@app.command("logs")
+def logs(
+    job: _JobName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Keep the time before each line.")] = False,
+) -> None:
+    """Print what a job printed: live while it runs, from the store afterwards.
+
+    \b
+    Examples:
+      jobrunner jobs logs test/describe
+      jobrunner jobs logs -f 7ujg
+    """
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.commands.naming import find_job
+    from jobrunner_cli.engine.running.log_reading import read_log
+    from jobrunner_cli.engine.running.session import make_executor
+
+    settings = _load()
+    with _database(settings) as database:
+        found = find_job(database.connection, job)
+        empty = True
+        for line in read_log(settings, database, lambda: make_executor(settings), found, follow=follow):
+            empty = False
+            text = line if timestamps else _without_timestamp(line)
+            sys.stdout.buffer.write(text + b"\n")
+            sys.stdout.flush()
+    if empty:
+        diagnostics.notice(f"{found.workspace}/{found.action} has no log: it is {found.status_code.value}.")
+
+
+@app.command("cancel")
+def cancel(job: _JobName) -> None:
+    """Cancel a job: a running one is ended, its outputs are not stored.
+
+    \b
+    Examples:
+      jobrunner jobs cancel 7ujg
+    """
+    _end(job, "cancel", cleanup=False)
+
+
+@app.command("kill")
+def kill(
+    job: _JobName,
+    cleanup: Annotated[bool, typer.Option("--cleanup", help="Remove its container and files, too.")] = False,
+) -> None:
+    """Kill a job as an operator; its container and files are kept unless --cleanup is given.
+
+    \b
+    Examples:
+      jobrunner jobs kill 7ujg
+      jobrunner jobs kill 7ujg --cleanup      also later, to remove what a killed job left
+    """
+    _end(job, "kill", cleanup=cleanup)
+
+
+def _end(name: str, kind: str, *, cleanup: bool) -> None:
+    import time
+
+    from jobrunner_cli import output
+    from jobrunner_cli.commands.naming import find_job
+    from jobrunner_cli.commands.waiting import wait_for_answers
+    from jobrunner_cli.engine.store import intents
+    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.work import IntentKind
+
+    settings = _load()
+    kinds = [IntentKind(kind), *([IntentKind.CLEANUP] if cleanup else [])]
+    with Database(settings.database_path) as database:
+        found = find_job(database.connection, name)
+        with database.transaction() as conn:
+            wanted = [intents.append(conn, wish, found.id, f"jobs {kind}", time.time()) for wish in kinds]
+    answers = wait_for_answers(settings, found.id, wanted)
+    output.line(f"{found.id}  {found.workspace}/{found.action}  {'; '.join(answers)}")
+
+
+def _without_timestamp(line: bytes) -> bytes:
+    """The line as the job printed it; lines that the log itself adds have no timestamp."""
+    stamp, space, rest = line.partition(b" ")
+    is_stamp = len(stamp) >= 20 and stamp[4:5] == b"-" and stamp[10:11] == b"T" and stamp.endswith(b"Z")
+    return rest if is_stamp and space else line
+
+
+def _load() -> Settings:
+    from jobrunner_cli.engine import settings as settings_module
+    from jobrunner_cli.engine.store.database import ensure_migrated
+
+    settings = settings_module.load()
+    ensure_migrated(settings.database_path)
+    return settings
+
+
+def _database(settings: Settings) -> Any:
+    from jobrunner_cli.engine.store.database import Database
+
+    return Database(settings.database_path, readonly=True)

@@ -1,0 +1,29 @@
+"""How a user names a job: any unambiguous part of its id, or `workspace/action` for the latest of those."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.errors import AmbiguousError, NotFoundError
+from jobrunner_cli.engine.store import queries
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.store.database import Connection
+    from jobrunner_cli.engine.store.models import Job
+
+_MOST_SHOWN = 10
+
+
+def find_job(conn: Connection, text: str) -> Job:
+    """The one job that a text means. Raises NotFoundError, and AmbiguousError with a list of the candidates."""
+    found = queries.find_jobs(conn, text)
+    if not found:
+        msg = f"there is no job {text!r}"
+        raise NotFoundError(msg, hint="jobrunner jobs ls lists them; name one by part of its id or as workspace/action")
+    if len(found) > 1:
+        lines = [f"  {job.id}  {job.workspace}/{job.action}  {job.status_code.value}" for job in found[:_MOST_SHOWN]]
+        if len(found) > _MOST_SHOWN:
+            lines.append(f"  … and {len(found) - _MOST_SHOWN} more")
+        msg = "\n".join([f"{text!r} may be any of {len(found)} jobs:", *lines])
+        raise AmbiguousError(msg, hint="give more of its id")
+    return found[0]

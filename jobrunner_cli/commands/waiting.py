@@ -1,0 +1,106 @@
+"""Waiting for jobs to end: by running them, or by watching the runner that does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from jobrunner_cli import diagnostics
+from jobrunner_cli.engine.errors import ExitCode, RunnerActiveError
+from jobrunner_cli.engine.states import State, state_of
+from jobrunner_cli.engine.store import intents, queries
+from jobrunner_cli.engine.store.database import Database
+from jobrunner_cli.engine.store.locks import holder_pid
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.models import Job
+
+#: Seconds between two looks at whether another process has committed.
+_LOOK_INTERVAL = 0.1
+
+
+def wait_for(settings: Settings, job_ids: Sequence[str]) -> ExitCode:
+    """Return when these jobs have ended, or when none of them can move without an operator.
+
+    Runs them in this process if no runner is at work on the work directory; FAILED if one of them failed.
+    """
+    while not _all_ended(settings, job_ids):
+        try:
+            from jobrunner_cli.commands.driving import drive
+
+            code = drive(settings, until_idle=True, only=lambda rows: needed_for(rows, job_ids))
+        except RunnerActiveError as busy:
+            diagnostics.notice(f"{busy.message}: watching it.")
+            _watch(settings, job_ids)
+            continue
+        if code is ExitCode.INTERRUPTED:
+            return code
+        break
+    return _verdict(settings, job_ids)
+
+
+def needed_for(rows: Sequence[Job], job_ids: Collection[str]) -> set[str]:
+    """The active jobs that these wait for, directly or not, these included, and all that run already.
+
+    A job that runs was started by a runner that is gone; whoever holds the lock takes it up.
+    """
+    by_id = {job.id: job for job in rows}
+    wanted: set[str] = {job.id for job in rows if state_of(job.status_code) is State.RUNNING}
+    pending = [job_id for job_id in job_ids if job_id in by_id]
+    while pending:
+        job_id = pending.pop()
+        wanted.add(job_id)
+        pending += [needed for needed in by_id[job_id].wait_for_job_ids if needed in by_id and needed not in wanted]
+    return wanted
+
+
+def wait_for_answers(settings: Settings, job_id: str, wishes: Sequence[int]) -> list[str]:
+    """The answers to what was asked for a job: from the runner that is at work, or given by one in this process."""
+    with Database(settings.database_path, readonly=True) as database:
+        while True:
+            rows = [intents.intent_by_id(database.connection, wish) for wish in wishes]
+            answers = [row.answer or "" for row in rows if row is not None and row.answered_at is not None]
+            if len(answers) == len(wishes):
+                return answers
+            if holder_pid(settings.runner_lock_path) is not None:
+                time.sleep(_LOOK_INTERVAL)
+                continue
+            try:
+                from jobrunner_cli.commands.driving import drive
+
+                drive(settings, until_idle=True, only=lambda rows: {job_id}, quiet=True)
+            except RunnerActiveError:
+                continue
+
+
+def _all_ended(settings: Settings, job_ids: Sequence[str]) -> bool:
+    with Database(settings.database_path, readonly=True) as database:
+        codes = queries.codes_of(database.connection, job_ids)
+    return all(state_of(code) in {State.SUCCEEDED, State.FAILED} for code in codes.values())
+
+
+def _watch(settings: Settings, job_ids: Sequence[str]) -> None:
+    """Show the jobs until they have ended or their runner is gone."""
+    from jobrunner_cli.progress import Progress, on_terminal
+
+    progress = Progress(live=on_terminal())
+    with Database(settings.database_path, readonly=True) as database, progress.shown():
+        version = None
+        while holder_pid(settings.runner_lock_path) is not None:
+            if database.connection.data_version() != version:
+                version = database.connection.data_version()
+                jobs = queries.jobs_by_ids(database.connection, job_ids)
+                for job in jobs.values():
+                    progress.job_changed(job)
+                if all(state_of(job.status_code) in {State.SUCCEEDED, State.FAILED} for job in jobs.values()):
+                    return
+            time.sleep(_LOOK_INTERVAL)
+
+
+def _verdict(settings: Settings, job_ids: Sequence[str]) -> ExitCode:
+    with Database(settings.database_path, readonly=True) as database:
+        codes = queries.codes_of(database.connection, job_ids)
+    done = all(state_of(code) is State.SUCCEEDED for code in codes.values())
+    return ExitCode.FINE if done else ExitCode.FAILED

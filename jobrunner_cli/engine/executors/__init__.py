@@ -1,0 +1,1 @@
+"""What actually runs a job: engine verbs only."""

@@ -1,0 +1,360 @@
+"""The Docker executor: the verbs, over the low-level API of one engine."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobrunner_cli.engine.errors import ExecutorError, ExecutorUnavailableError, ImageMissingError
+from jobrunner_cli.engine.executors.docker_configuration import (
+    CONFIGURATION_LABEL,
+    OWNER_LABEL,
+    ImageFacts,
+    container_configuration,
+)
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection, explanation, is_absent, is_passing
+from jobrunner_cli.engine.executors.docker_events import DockerEvents
+from jobrunner_cli.engine.executors.docker_images import full_image_name, list_images, pull_image, short_image_name
+from jobrunner_cli.engine.executors.docker_logs import DockerLog
+from jobrunner_cli.engine.executors.docker_metadata import (
+    container_detail,
+    container_name,
+    container_state,
+    job_of,
+    never_started,
+)
+from jobrunner_cli.engine.executors.docker_stats import UsageMeter
+from jobrunner_cli.engine.executors.docker_streams import StreamWatch
+from jobrunner_cli.engine.executors.protocol import EventStream, ImageInfo
+from jobrunner_cli.engine.work import ContainerDetail, ContainerSpec, ContainerState
+
+if TYPE_CHECKING:
+    from docker.api.client import APIClient
+    from docker.errors import APIError
+
+#: Seconds for which what is known of an image is not asked again.
+_IMAGE_KNOWN_FOR = 5.0
+#: How often a name that is taken is looked at again, and the seconds between two looks.
+_NAME_ATTEMPTS = 8
+_NAME_PAUSE = 0.25
+
+
+class DockerExecutor:
+    """One Docker engine, near or far. May be shared between threads; connects when it is first used."""
+
+    def __init__(
+        self,
+        *,
+        host: str | None = None,
+        registry: str,
+        timeout: float = 30.0,
+        slow_timeout: float = 120.0,
+        read_only_root: bool = True,
+        tls: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take the engine's address and habits; nothing is connected yet.
+
+        `host` is as in DOCKER_HOST (`unix://`, `tcp://`, `ssh://`); None is the local engine. `registry` is the prefix
+        of the platform's images. `timeout` is in seconds of silence: the engine's for questions; `slow_timeout` for
+        making, starting, ending and removing containers, which a loaded engine takes its time for. `tls` is what
+        docker-py's TLSConfig takes. Raises ConfigurationError for an address that no engine can have.
+        """
+        self._engine = EngineConnection(host, timeout=timeout, tls=tls)
+        self._registry = registry.rstrip("/")
+        self._timeout = timeout
+        self._slow = slow_timeout
+        self._read_only_root = read_only_root
+        self._watch = StreamWatch(self._ping, interval=timeout)
+        self._meter = UsageMeter(self._engine)
+        self._images: dict[str, tuple[float, ImageFacts]] = {}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], *, registry: str) -> DockerExecutor:
+        """The engine that DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH name, as for every Docker client."""
+        return cls(host=environment.get("DOCKER_HOST") or None, registry=registry, tls=_tls_files(environment))
+
+    def __repr__(self) -> str:
+        return f"DockerExecutor({self._engine.address})"
+
+    @property
+    def name(self) -> str:
+        """The name that settings use."""
+        return "docker"
+
+    @property
+    def isolates(self) -> bool:
+        """Containers are kept from this machine's files and network."""
+        return True
+
+    def close(self) -> None:
+        """Let go of idle connections; the next call makes new ones."""
+        self._engine.forget()
+
+    def check(self) -> str:
+        """Kind, version and address of the engine. Raises ExecutorUnavailableError."""
+        with self._engine.calling("say its version") as client:
+            told = client.version(api_version=False)
+        parts = told.get("Components") or [{}]
+        kind = "Podman" if "podman" in str(parts[0].get("Name", "")).lower() else "Docker"
+        return f"{kind} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
+
+    def create(self, spec: ContainerSpec) -> None:
+        """Make the job's container, not started, or keep one that is the same and was never started.
+
+        Raises ImageMissingError, ExecutorError if the engine refuses it or the name belongs to a running container of
+        another work directory, ExecutorUnavailableError.
+        """
+        from docker.errors import APIError
+
+        name = container_name(spec.job_id)
+        with self._engine.calling(f"create {name}", timeout=self._slow) as client:
+            facts = self._image_facts(client, spec.image)
+            cpus = self._engine.cpus(client)
+            wanted = container_configuration(spec, facts, cpus=cpus, read_only=self._read_only_root)
+            for attempt in range(_NAME_ATTEMPTS):
+                try:
+                    client.create_container_from_config(wanted, name)  # type: ignore[no-untyped-call]
+                except APIError as error:
+                    if not _name_is_taken(error):
+                        raise self._create_refused(spec, name, error) from error
+                    if self._settle(client, name, wanted["Labels"], attempt):
+                        return
+                else:
+                    return
+        raise ExecutorUnavailableError(f"the name {name} stays taken although no such container is there")
+
+    def _settle(self, client: APIClient, name: str, labels: Mapping[str, str], attempt: int) -> bool:
+        """See to the container that has the name already; true if it is as it should be, else the name is free."""
+        described = self._described(client, name)
+        if described is None:
+            # Half created, half removed: the engine holds the name for a moment, and tells nobody when it lets go.
+            threading.Event().wait(_NAME_PAUSE * attempt)
+            return False
+        theirs = described["Config"].get("Labels") or {}
+        same = all(theirs.get(label) == labels[label] for label in (OWNER_LABEL, CONFIGURATION_LABEL))
+        if same and never_started(described):
+            return True
+        state = container_state(described["State"]["Status"])
+        if state is ContainerState.RUNNING and theirs.get(OWNER_LABEL, labels[OWNER_LABEL]) != labels[OWNER_LABEL]:
+            raise ExecutorError(
+                f"{name} runs already, for another work directory",
+                hint=f"if nothing needs it any more: docker rm -f {name}",
+            )
+        self._remove(client, described["Id"])
+        return False
+
+    def _create_refused(self, spec: ContainerSpec, name: str, error: APIError) -> ExecutorError:
+        words = explanation(error)
+        if is_absent(error) and "image" in words.lower():
+            self._images.pop(spec.image, None)
+            return self._image_missing(spec.image)
+        return self._judged(f"create {name}", error)
+
+    def _image_facts(self, client: APIClient, image: str) -> ImageFacts:
+        from docker.errors import APIError
+
+        known = self._images.get(image)
+        if known is not None and time.monotonic() - known[0] < _IMAGE_KNOWN_FOR:
+            return known[1]
+        asked_at = time.monotonic()
+        try:
+            facts = ImageFacts.of(client.inspect_image(image))  # type: ignore[no-untyped-call]
+        except APIError as error:
+            if is_absent(error):
+                raise self._image_missing(image) from error
+            raise
+        self._images[image] = (asked_at, facts)
+        return facts
+
+    def _image_missing(self, image: str) -> ImageMissingError:
+        short = short_image_name(image, self._registry)
+        return ImageMissingError(f"the image {image} is not on this machine", hint=f"jobrunner images pull {short}")
+
+    def start(self, job_id: str) -> None:
+        """Start the container if it was never started.
+
+        Raises ExecutorError if there is none, or its command, user or network does not work; ExecutorUnavailableError
+        if the engine does not answer and the container is not seen to have started.
+        """
+        try:
+            self._start(job_id)
+        except ExecutorUnavailableError:
+            # The order may have arrived, and only its answer been lost.
+            detail = self.inspect(job_id)
+            if detail is None or detail.state is ContainerState.CREATED:
+                raise
+
+    def _start(self, job_id: str) -> None:
+        from docker.errors import APIError
+
+        name = container_name(job_id)
+        with self._engine.calling(f"start {name}", timeout=self._slow) as client:
+            described = self._described(client, name)
+            if described is None:
+                raise ExecutorError(f"{name} cannot be started: there is no such container")
+            if container_state(described["State"]["Status"]) is not ContainerState.CREATED:
+                return
+            try:
+                client.start(name)
+            except APIError as error:
+                command = " ".join([described.get("Path", ""), *(described.get("Args") or ())]).strip()
+                image = described["Config"].get("Image", "?")
+                raise self._judged(f"start {command!r} in {image} ({name})", error) from error
+
+    @staticmethod
+    def _judged(doing: str, error: APIError) -> ExecutorError:
+        """What a refusal to create or start means: unless the engine speaks of itself, this job is at fault.
+
+        Engines answer 400, 404 or 500 to the same fault, depending on their version.
+        """
+        if is_passing(error):
+            raise error
+        return ExecutorError(f"Docker could not {doing}: {explanation(error)}")
+
+    def stop(self, job_id: str, *, grace: float) -> None:
+        """TERM, after `grace` seconds (counted in whole ones by the engine) KILL; returns when it has ended.
+
+        Raises ExecutorUnavailableError if it is not seen to have ended.
+        """
+        from docker.errors import APIError
+
+        name = container_name(job_id)
+        with self._engine.calling(f"stop {name}", timeout=self._slow) as client:
+            try:
+                client.stop(name, timeout=max(0, math.ceil(grace)))
+            except APIError as error:
+                if is_absent(error):
+                    return
+                if error.status_code != 409:
+                    raise
+            if self._runs(client, name):
+                self._kill(client, name)
+            if self._runs(client, name):
+                raise ExecutorUnavailableError(f"{name} runs on although it was killed")
+
+    def _kill(self, client: APIClient, name: str) -> None:
+        from docker.errors import APIError
+
+        try:
+            client.kill(name, signal="KILL")
+            client.wait(name, timeout=math.ceil(self._timeout), condition="not-running")
+        except APIError as error:
+            # 409: it has ended meanwhile.
+            if not is_absent(error) and error.status_code != 409:
+                raise
+
+    def _runs(self, client: APIClient, name: str) -> bool:
+        described = self._described(client, name)
+        return described is not None and container_state(described["State"]["Status"]) is ContainerState.RUNNING
+
+    def remove(self, job_id: str) -> None:
+        """Remove the container with its own volumes, killing it first; returns when it is gone.
+
+        Raises ExecutorUnavailableError if it is not seen to be gone.
+        """
+        name = container_name(job_id)
+        with self._engine.calling(f"remove {name}", timeout=self._slow) as client:
+            self._remove(client, name)
+
+    def _remove(self, client: APIClient, container: str) -> None:
+        from docker.errors import APIError
+
+        try:
+            client.remove_container(container, v=True, force=True)
+        except APIError as error:
+            if is_absent(error):
+                return
+            if error.status_code != 409:
+                raise
+        else:
+            return
+        try:
+            client.wait(container, timeout=math.ceil(self._slow), condition="removed")
+        except APIError as error:
+            if not is_absent(error):
+                raise
+
+    def list(self, owner: str) -> dict[str, ContainerState]:
+        """Job id -> state of every container with this owner's label, by one call. Raises ExecutorUnavailableError."""
+        with self._engine.calling("list its containers") as client:
+            told = client.containers(all=True, filters={"label": f"{OWNER_LABEL}={owner}"})
+        found: dict[str, ContainerState] = {}
+        for container in told:
+            job_id, state = job_of(container.get("Names") or ()), container_state(container["State"])
+            if job_id is not None and state is not None:
+                found[job_id] = state
+        return found
+
+    def inspect(self, job_id: str) -> ContainerDetail | None:
+        """Everything about the job's container; None if there is none. Raises ExecutorUnavailableError."""
+        name = container_name(job_id)
+        with self._engine.calling(f"inspect {name}") as client:
+            described = self._described(client, name)
+        return None if described is None else container_detail(job_id, described)
+
+    @staticmethod
+    def _described(client: APIClient, name: str) -> dict[str, Any] | None:
+        from docker.errors import APIError
+
+        try:
+            described: dict[str, Any] = client.inspect_container(name)
+        except APIError as error:
+            if is_absent(error):
+                return None
+            raise
+        return described
+
+    def logs(self, job_id: str, *, follow: bool = False) -> DockerLog:
+        """The lines of both streams with timestamps; with `follow` until the container ends.
+
+        A container that was never started has none. The iterator's `close` ends it from any thread. Raises
+        ExecutorUnavailableError, also in the middle.
+        """
+        return DockerLog(self._engine, self._watch, container_name(job_id), follow=follow, timeout=self._timeout)
+
+    def stats(self, job_ids: Iterator[str]) -> dict[str, tuple[float, float]]:
+        """Job id -> CPU in percent of one core, memory in MiB, of those that run. Raises ExecutorUnavailableError."""
+        return self._meter.measure(job_ids)
+
+    def events(self, owner: str) -> EventStream:
+        """Hints about this owner's containers. Raises ExecutorUnavailableError."""
+        return DockerEvents(self._engine, self._watch, f"{OWNER_LABEL}={owner}", timeout=self._timeout)
+
+    def images(self) -> builtins.list[ImageInfo]:
+        """The images of the registry that are here, sorted by name. Raises ExecutorUnavailableError."""
+        return list_images(self._engine, self._registry)
+
+    def pull(self, image: str) -> Iterator[str]:
+        """Fetch an image, by full name or without the registry; yields lines of progress.
+
+        Raises ExecutorError if the registry refuses it, ExecutorUnavailableError.
+        """
+        return pull_image(self._engine, full_image_name(image, self._registry))
+
+    def _ping(self) -> None:
+        with self._engine.calling("answer") as client:
+            client.ping()
+
+
+def _name_is_taken(error: APIError) -> bool:
+    """Podman answers 500 where Docker answers 409."""
+    return error.status_code == 409 or "already in use" in explanation(error)
+
+
+def _tls_files(environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """What DOCKER_TLS_VERIFY (anything but empty) and DOCKER_CERT_PATH ask for."""
+    verify = bool(environment.get("DOCKER_TLS_VERIFY"))
+    named = environment.get("DOCKER_CERT_PATH")
+    if not (verify or named):
+        return None
+    files = Path(named) if named else Path.home() / ".docker"
+    return {
+        "client_cert": (str(files / "cert.pem"), str(files / "key.pem")),
+        "ca_cert": str(files / "ca.pem"),
+        "verify": verify,
+    }

@@ -1,0 +1,239 @@
+"""The way to a Docker engine: its address, a client for each call in flight, and what a failed call means."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jobrunner_cli.engine.errors import ConfigurationError, ExecutorError, ExecutorUnavailableError
+
+if TYPE_CHECKING:
+    from docker.api.client import APIClient
+    from docker.errors import APIError
+
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+#: The oldest version of the API that has all that is used here.
+_OLDEST_VERSION = "1.30"
+_MOST_IDLE_CLIENTS = 16
+_GATEWAY_STATUSES = frozenset({502, 503, 504})
+#: What an engine says of itself, not of a container, when it is starting, stopping, overloaded or out of space.
+_PASSING = re.compile(
+    r"shutting down|transport is closing|connection refused|connection reset|context canceled|deadline exceeded"
+    r"|error reading from server|ttrpc: closed|is unavailable|desc = unavailable|no space left on device"
+    r"|cannot allocate memory|resource temporarily unavailable|too many open files|marked for removal|removal of container",
+    re.IGNORECASE,
+)
+
+
+class EngineConnection:
+    """Clients of one engine. A client serves one thread at a time, and is used again by the next call.
+
+    Nothing is imported or connected before the first call. The version of the API is agreed once, and again after the
+    engine did not answer.
+    """
+
+    def __init__(self, host: str | None, *, timeout: float, tls: Mapping[str, Any] | None = None) -> None:
+        """`host` as in DOCKER_HOST; `timeout` in seconds of silence; `tls` as docker-py's TLSConfig takes it.
+
+        Raises ConfigurationError for an address that no engine can have.
+        """
+        self.address = _checked_address(host)
+        self._timeout = timeout
+        self._tls = tls
+        self._version: str | None = None
+        self._cpus: float | None = None
+        self._idle: deque[APIClient] = deque(maxlen=_MOST_IDLE_CLIENTS)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def calling(self, doing: str, *, timeout: float | None = None) -> Iterator[APIClient]:
+        """A client for some calls; `doing` completes "Docker could not …" in errors.
+
+        Raises ExecutorUnavailableError if the engine does not answer in time or has an inner error, ExecutorError if
+        it refuses.
+        """
+        limit = timeout or self._timeout
+        client = self._take(doing, limit)
+        sound = False
+        try:
+            with self.translated(doing, limit):
+                yield client
+            sound = True
+        except ExecutorError:
+            sound = True
+            raise
+        finally:
+            if sound:
+                self._give_back(client)
+            else:
+                client.close()
+
+    def dedicated(self, doing: str, *, timeout: float) -> APIClient:
+        """A client of the caller's own, to be closed by it: a stream holds its connection for as long as it lasts.
+
+        Raises ExecutorUnavailableError.
+        """
+        with self._lock:
+            version = self._version
+        return self._connect(doing, version, timeout)
+
+    @contextmanager
+    def translated(self, doing: str, limit: float) -> Iterator[None]:
+        """Give what a dedicated client raises the meaning that it has in `calling`."""
+        from docker.errors import APIError  # not on the way of commands that need no engine
+
+        try:
+            yield
+        except APIError as error:
+            raise refused(doing, error) from error
+        except transport_errors() as error:
+            self.forget()
+            raise self.unavailable(error, limit) from error
+
+    def cpus(self, client: APIClient) -> float:
+        """How many CPUs the engine's machine has; an engine refuses a container that asks for more."""
+        if self._cpus is None:
+            self._cpus = float(client.info().get("NCPU") or 0) or float("inf")
+        return self._cpus
+
+    def unavailable(self, error: BaseException, limit: float) -> ExecutorUnavailableError:
+        """The error for an engine that does not answer."""
+        message = f"Docker at {self.address} does not answer: {_reason(error, limit)}"
+        return ExecutorUnavailableError(message, hint="is it running, and may this user reach it? See DOCKER_HOST")
+
+    def forget(self) -> None:
+        """Drop what was agreed with the engine and every idle connection: it may come back as another version."""
+        with self._lock:
+            self._version = self._cpus = None
+            clients, self._idle = self._idle, deque(maxlen=_MOST_IDLE_CLIENTS)
+        for client in clients:
+            client.close()
+
+    def _take(self, doing: str, limit: float) -> APIClient:
+        with self._lock:
+            client = self._idle.pop() if self._idle else None
+            version = self._version
+        if client is None:
+            client = self._connect(doing, version, limit)
+        client.timeout = limit  # type: ignore[assignment]  # requests takes fractions, too
+        return client
+
+    def _give_back(self, client: APIClient) -> None:
+        with self._lock:
+            if client.api_version == self._version and len(self._idle) < _MOST_IDLE_CLIENTS:
+                self._idle.append(client)
+                return
+        client.close()
+
+    def _connect(self, doing: str, version: str | None, limit: float) -> APIClient:
+        with self.translated(doing, limit):
+            return self._client(version or self._agree(limit), limit)
+
+    def _agree(self, limit: float) -> str:
+        client = self._client(_OLDEST_VERSION, limit)
+        try:
+            version = str(client.version(api_version=False)["ApiVersion"])
+        finally:
+            client.close()
+        with self._lock:
+            self._version = version
+        return version
+
+    def _client(self, version: str, limit: float) -> APIClient:
+        from docker.api.client import APIClient  # heavy, and only this executor needs it
+        from docker.errors import DockerException
+        from docker.tls import TLSConfig
+
+        try:
+            tls = TLSConfig(**self._tls) if self._tls else False
+            options: dict[str, Any] = {"base_url": self.address, "timeout": limit}
+            client = APIClient(version=version, tls=tls, **options)
+        except DockerException as error:
+            raise ConfigurationError(f"DOCKER_HOST={self.address} cannot be used: {error}") from error
+        # Proxies and .netrc of this machine are not meant for the engine, and cost time on each call.
+        client.trust_env = False
+        return client
+
+
+def _checked_address(host: str | None) -> str:
+    """The address with the port that docker-py wants to see in an ssh URL."""
+    address = (host or DEFAULT_ADDRESS).strip()
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"DOCKER_HOST={address} is not a URL: {error}") from error
+    complete = parts.path if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in {"unix", "tcp", "ssh", "http", "https"} or not complete or parts.password:
+        raise ConfigurationError(
+            f"DOCKER_HOST={parts.scheme}://… is not an engine's address",
+            hint="use unix:///path, tcp://host:port or ssh://user@host:22",
+        )
+    if parts.scheme == "ssh" and port is None:
+        return f"{address.rstrip('/')}:22"
+    return address
+
+
+def transport_errors() -> tuple[type[BaseException], ...]:
+    """What can come out of a broken or silent connection (requests, urllib3, sockets, ssh)."""
+    from http.client import HTTPException
+
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
+
+    errors: list[type[BaseException]] = [RequestException, HTTPError, HTTPException, OSError, EOFError]
+    # Nobody can have raised its error as long as it is not imported.
+    if paramiko := sys.modules.get("paramiko"):
+        errors.append(paramiko.SSHException)
+    return tuple(errors)
+
+
+def refused(doing: str, error: APIError) -> ExecutorError | ExecutorUnavailableError:
+    """What an error answer means for most verbs: the engine's own trouble passes, a refusal stays."""
+    message = f"Docker could not {doing}: {explanation(error)}"
+    if (error.status_code or 500) >= 500 or is_passing(error):
+        return ExecutorUnavailableError(message)
+    return ExecutorError(message)
+
+
+def is_passing(error: APIError) -> bool:
+    """Whether an error answer speaks of a trouble that passes, and is no job's fault."""
+    return error.status_code in _GATEWAY_STATUSES or _PASSING.search(explanation(error)) is not None
+
+
+def is_absent(error: APIError) -> bool:
+    """Whether an error answer says that there is no such container."""
+    return error.status_code == 404
+
+
+def explanation(error: APIError) -> str:
+    """The engine's own words, on one line."""
+    words: object = error.explanation or str(error)
+    text = words.decode(errors="replace") if isinstance(words, bytes) else str(words)
+    return " ".join(text.split())
+
+
+def _reason(error: BaseException, limit: float) -> str:
+    """The root of a failed call in a few words; wrapped errors of three libraries are no reading for people."""
+    from requests.exceptions import Timeout
+    from urllib3.exceptions import TimeoutError as PoolTimeout
+
+    seen: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        current = pending.pop(0)
+        if isinstance(current, BaseException) and current not in seen:
+            seen.append(current)
+            pending += [*current.args, getattr(current, "reason", None), current.__cause__, current.__context__]
+    if any(isinstance(each, Timeout | PoolTimeout | TimeoutError) for each in seen):
+        return f"no answer within {limit:g} s"
+    for each in seen:
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror.lower()
+    return next((text for each in reversed(seen) if (text := str(each))), type(error).__name__)

@@ -1,0 +1,89 @@
+"""Hints that a container changed, from the event stream of a Docker engine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.errors import ExecutorUnavailableError
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection
+from jobrunner_cli.engine.executors.docker_metadata import engine_timestamp
+from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWatch, open_stream, pieces, stream_errors
+
+if TYPE_CHECKING:
+    from requests import Response
+
+#: The changes that matter to a runner; health checks and the like would wake it for nothing.
+_CHANGES = ["create", "start", "die", "destroy"]
+
+
+class DockerEvents:
+    """An event stream that is read by a thread of its own; what it says is only that something changed."""
+
+    def __init__(self, engine: EngineConnection, watch: StreamWatch, label: str, *, timeout: float) -> None:
+        """Open it for containers with this label (`name=value`). Raises ExecutorUnavailableError."""
+        self._engine = engine
+        self._watch = watch
+        self._timeout = timeout
+        self._changed = threading.Condition()
+        self._hinted = False
+        self._closed = False
+        self._broken: ExecutorUnavailableError | None = None
+        self._client = engine.dedicated("open its event stream", timeout=timeout)
+        try:
+            self._response = self._open(label)
+        except BaseException:
+            self._client.close()
+            raise
+        self._socket = StreamSocket(self._response)
+        self._socket.wait_for_ever()
+        watch.add(self._socket)
+        threading.Thread(target=self._read, name="docker-events", daemon=True).start()
+
+    def _open(self, label: str) -> Response:
+        filters = {"type": ["container"], "label": [label], "event": _CHANGES}
+        with self._engine.translated("open its event stream", self._timeout):
+            # An engine begins its answer before it listens; asking from its own present time on closes the gap.
+            now = engine_timestamp(self._client.info()["SystemTime"])
+            return open_stream(self._client, "/events", timeout=self._timeout, filters=json.dumps(filters), since=now)
+
+    def _read(self) -> None:
+        failure: BaseException | None = None
+        try:
+            for _ in pieces(self._response):
+                with self._changed:
+                    self._hinted = True
+                    self._changed.notify_all()
+        except stream_errors() as error:
+            failure = error
+        with self._changed:
+            why = failure or EOFError("the engine ended its event stream")
+            self._broken = self._engine.unavailable(why, self._timeout)
+            self._changed.notify_all()
+        self._watch.discard(self._socket)
+        self._response.close()
+        self._client.close()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the next hint, at most so many seconds; true if there was one since the last call.
+
+        Raises ExecutorUnavailableError if the stream broke; false at once after `close`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._hinted or self._closed or self._broken is not None, timeout)
+            if self._closed:
+                return False
+            if self._hinted:
+                self._hinted = False
+                return True
+            if self._broken is not None:
+                raise ExecutorUnavailableError(self._broken.message, hint=self._broken.hint)
+            return False
+
+    def close(self) -> None:
+        """End it, from any thread; may be called again."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._socket.cut()

@@ -1,0 +1,96 @@
+"""The images of a Docker engine: which ones jobs may use, and fetching one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jobrunner_cli.engine.errors import ExecutorError
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_passing
+from jobrunner_cli.engine.executors.docker_streams import post_stream, reports
+from jobrunner_cli.engine.executors.protocol import ImageInfo
+
+#: Seconds that a registry may be silent while an image is fetched.
+_PULL_SILENCE = 300.0
+
+
+def full_image_name(name: str, registry: str) -> str:
+    """The name with registry and tag: `python:v2` is one of the platform's own, and no tag means `latest`."""
+    if "/" not in name:
+        name = f"{registry}/{name}"
+    return name if ":" in name.rsplit("/", 1)[-1] or "@" in name else f"{name}:latest"
+
+
+def short_image_name(name: str, registry: str) -> str:
+    """The name as users write it: without the platform's registry."""
+    return name.removeprefix(f"{registry}/")
+
+
+def list_images(engine: EngineConnection, registry: str) -> list[ImageInfo]:
+    """The images of the platform's registry that are here, sorted by name."""
+    with engine.calling("list its images") as client:
+        told = client.images()
+    found = [
+        ImageInfo(
+            name=name,
+            id=image["Id"],
+            size=int(image.get("Size") or 0),
+            created=datetime.fromtimestamp(int(image.get("Created") or 0), tz=UTC).isoformat(),
+        )
+        for image in told
+        for name in image.get("RepoTags") or ()
+        if name.startswith(f"{registry}/")
+    ]
+    return sorted(found, key=lambda image: image.name)
+
+
+def pull_image(engine: EngineConnection, name: str) -> Iterator[str]:
+    """Fetch an image by its full name; yields lines of progress, none twice in a row.
+
+    Raises ExecutorError if the registry refuses it, ExecutorUnavailableError if the engine breaks off.
+    """
+    from docker.errors import APIError
+    from docker.utils import parse_repository_tag
+
+    from docker import auth
+
+    doing = f"fetch {name}"
+    repository, tag = parse_repository_tag(name)
+    client = engine.dedicated(doing, timeout=_PULL_SILENCE)
+    try:
+        with engine.translated(doing, _PULL_SILENCE):
+            header = auth.get_config_header(client, auth.resolve_repository_name(repository)[0])
+            headers = {"X-Registry-Auth": header.decode()} if header else {}
+            try:
+                response = post_stream(
+                    client, "/images/create", timeout=_PULL_SILENCE, headers=headers, fromImage=repository, tag=tag
+                )
+            except APIError as error:
+                # The engine answers 500 for whatever its registry says.
+                if is_passing(error):
+                    raise
+                raise _refusal(name, error.explanation or str(error)) from error
+            with response:
+                yield from _progress(name, reports(response))
+    finally:
+        client.close()
+
+
+def _progress(name: str, told: Iterator[Mapping[str, Any]]) -> Iterator[str]:
+    last = ""
+    for report in told:
+        if "error" in report:
+            raise _refusal(name, str(report["error"]))
+        words = [f"{report['id']}:" if report.get("id") else "", report.get("status", ""), report.get("progress", "")]
+        line = " ".join(filter(None, words))
+        if line and line != last:
+            last = line
+            yield line
+
+
+def _refusal(name: str, words: object) -> ExecutorError:
+    return ExecutorError(
+        f"{name} could not be fetched: {words}",
+        hint="is the name right, and is this machine logged in to the registry (docker login)?",
+    )

@@ -1,0 +1,1 @@
+"""The files of a job: code and inputs in, outputs and logs out."""

@@ -1,0 +1,222 @@
+"""The log of a job: composed once, from what the container printed and what became of it, then put where it is read."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jobrunner_cli.engine.errors import JobFilesError
+from jobrunner_cli.engine.jobfiles.copying import (
+    copy_content,
+    create,
+    file_errors,
+    make_directories,
+    require_space,
+    write_all,
+)
+from jobrunner_cli.engine.jobfiles.stores import METADATA, WorkspaceStores
+from jobrunner_cli.engine.jobfiles.walk import held, look, printable
+
+#: What a log says of its job, in this order (section 5).
+KEYS = (
+    "job_definition_id",
+    "job_definition_request_id",
+    "commit",
+    "docker_image_id",
+    "exit_code",
+    "created_at",
+    "completed_at",
+    "database_name",
+    "status_message",
+    "hint",
+)
+
+#: Bytes that are kept of what a job printed, from its start and from its end.
+HEAD_BYTES = 4 << 20
+TAIL_BYTES = 4 << 20
+
+_COMPOSED = "log.txt"
+_LINES_PER_LOOK = 1024
+_LONGEST_PATH = 4096
+#: Characters to which paths are padded at most, lest one long path makes every line long.
+_WIDEST = 255
+
+
+def log_directory(high_base: Path, job_id: str, finalized_at: float) -> Path:
+    """Where the log of a job is kept for good: below the high privacy base, by the month (UTC) of its finalization."""
+    month = datetime.datetime.fromtimestamp(finalized_at, datetime.UTC)
+    return high_base / "logs" / f"{month:%Y-%m}" / f"os-job-{job_id}"
+
+
+def compose(
+    lines: Iterable[bytes],
+    facts: Mapping[str, str | None],
+    outputs: Mapping[str, str],
+    held_back: Mapping[str, str],
+    *,
+    control: Path,
+    refused: Mapping[str, str] | None = None,
+    unmatched_files: Sequence[str] = (),
+    head_bytes: int = HEAD_BYTES,
+    tail_bytes: int = TAIL_BYTES,
+    stop: threading.Event | None = None,
+) -> Path:
+    """Write the log of a job into its control directory, all of it or nothing; its path.
+
+    `lines` are the container's, with timestamps and without line ends; of endless output the start and the end are
+    kept. `facts` has a text or None for each of KEYS, secrets masked; `outputs` path -> level, `held_back` path ->
+    reason. `refused` and `unmatched_files` are named after them, for whoever looks for an output that is not there.
+    Raises JobFilesError, DiskFullError, Stopped.
+    """
+    with file_errors("write the job's log"), held(make_directories(control, mode=0o700)) as parent:
+        temporary = f".{_COMPOSED}.partial"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=parent)
+        with os.fdopen(create(parent, temporary, mode=0o600), "wb", buffering=1 << 16) as file:
+            _write_lines(file, lines, head_bytes, tail_bytes, stop or threading.Event())
+            sections = _summary(facts, outputs, held_back, refused or {}, unmatched_files)
+            file.writelines(line.encode("utf-8", "backslashreplace") + b"\n" for line in sections)
+        os.rename(temporary, _COMPOSED, src_dir_fd=parent, dst_dir_fd=parent)
+    return control / _COMPOSED
+
+
+def composed(control: Path) -> Path | None:
+    """The log that was composed in a control directory before; None if there is none.
+
+    It is what a repeated publication goes by: the container may be gone.
+    """
+    path = control / _COMPOSED
+    return path if path.is_file() else None
+
+
+def metadata(
+    facts: Mapping[str, str | None], outputs: Mapping[str, str], container_metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `metadata.json` holds. `container_metadata` is the engine's description, masked."""
+    return {
+        **{key: facts.get(key) for key in KEYS},
+        "outputs": dict(outputs),
+        "container_metadata": dict(container_metadata),
+    }
+
+
+def place(
+    log: Path,
+    *,
+    directory: Path,
+    metadata: Mapping[str, Any],
+    stores: WorkspaceStores | None = None,
+    action: str | None = None,
+) -> None:
+    """Put copies of a composed log where they are read: always in the job's log `directory`, with its metadata; with
+    `stores` and `action`, as the action's log in both stores, too.
+
+    Each is replaced in one step; when this returns, they survive a power cut. May be repeated.
+    Raises JobFilesError, DiskFullError.
+    """
+    text = json.dumps(metadata, indent=2).encode() + b"\n"
+    with file_errors("store the job's log"), held(os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
+        if stores is not None and action is not None:
+            name = _log_name(action)
+            for store in (stores.high, stores.medium):
+                with held(make_directories(store / METADATA, durable=True)) as parent:
+                    _copy_log(source, parent, name, directory.name)
+                    os.fsync(parent)
+        with held(make_directories(directory, durable=True)) as parent:
+            _copy_log(source, parent, "logs.txt", directory.name)
+            with _put_in_place(parent, "metadata.json", directory.name) as handle:
+                write_all(handle, text)
+            os.fsync(parent)
+
+
+def _write_lines(
+    file: BinaryIO, lines: Iterable[bytes], head_bytes: int, tail_bytes: int, stop: threading.Event
+) -> None:
+    written = kept = cut_lines = cut_bytes = 0
+    tail: deque[bytes] = deque()
+    for number, line in enumerate(lines):
+        if number % _LINES_PER_LOOK == 0:
+            look(stop)
+        size = len(line) + 1
+        if not tail and not cut_lines and written + size <= head_bytes:
+            file.write(line + b"\n")
+            written += size
+            continue
+        tail.append(line)
+        kept += size
+        while kept > tail_bytes:
+            size = len(tail.popleft()) + 1
+            kept -= size
+            cut_lines += 1
+            cut_bytes += size
+    if cut_lines:
+        file.write(f"[{cut_lines:,} lines ({cut_bytes:,} bytes) of this log were cut out here]\n".encode())
+    file.writelines(line + b"\n" for line in tail)
+
+
+def _summary(
+    facts: Mapping[str, str | None],
+    outputs: Mapping[str, str],
+    held_back: Mapping[str, str],
+    refused: Mapping[str, str],
+    unmatched_files: Sequence[str],
+) -> Iterator[str]:
+    yield from ("", "")
+    for key in KEYS:
+        if value := facts.get(key):
+            yield f"{key}: {value}".replace("\n", "\n  ")
+    yield from ("", "outputs:")
+    yield from _table(outputs) if outputs else ("  (no outputs)",)
+    if held_back:
+        yield from ("", "Invalid moderately_sensitive outputs:")
+        yield from _table(held_back)
+    if refused:
+        yield from ("", "Files that matched a pattern and could not be taken:")
+        yield from _table(refused)
+    if unmatched_files:
+        yield from ("", "Files that matched no pattern:")
+        yield from (f"  {printable(path)}" for path in unmatched_files)
+
+
+def _table(rows: Mapping[str, str]) -> Iterator[str]:
+    names = [printable(path, most=_LONGEST_PATH) for path in rows]
+    width = min(max(map(len, names)), _WIDEST)
+    return (f"  {name:<{width}}  - {text}" for name, text in zip(names, rows.values(), strict=True))
+
+
+def _log_name(action: str) -> str:
+    if "/" in action or "\0" in action or action in {"", ".", ".."}:
+        msg = f"{printable(action)!r} cannot name a log"
+        raise JobFilesError(msg, hint="rename the action")
+    return f"{action}.log"
+
+
+def _copy_log(source: int, parent: int, name: str, job_name: str) -> None:
+    info = os.fstat(source)
+    require_space(parent, info)
+    with _put_in_place(parent, name, job_name) as handle:
+        copy_content(source, handle, info, stop=threading.Event())
+
+
+@contextmanager
+def _put_in_place(parent: int, name: str, job_name: str) -> Iterator[int]:
+    """A handle of a new file that becomes `name` at the end of the block; its directory is for the caller to force."""
+    temporary = f".{job_name}.partial"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=parent)
+    try:
+        with held(create(parent, temporary)) as handle:
+            yield handle
+            os.fsync(handle)
+        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=parent)
+        raise

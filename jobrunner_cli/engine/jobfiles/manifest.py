@@ -1,0 +1,195 @@
+"""The manifest of a workspace: which action made which output, and what became of it (section 5)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jobrunner_cli.engine.errors import JobFilesError
+from jobrunner_cli.engine.jobfiles.copying import file_errors, read_small, write_small
+from jobrunner_cli.engine.jobfiles.stores import (
+    METADATA,
+    REASON_SUFFIX,
+    STAGING,
+    Store,
+    WorkspaceStores,
+    staging_parts,
+    workspace_lock,
+)
+from jobrunner_cli.engine.jobfiles.walk import descend, held, open_trusted, split_path
+from jobrunner_cli.engine.work import StoredOutput
+
+_NAME = "manifest.json"
+_CLAIMS = "paths.json"
+
+
+def read(stores: WorkspaceStores) -> dict[str, Any]:
+    """The manifest; an empty one if there is none yet. Raises JobFilesError if it is damaged."""
+    with file_errors(f"read the manifest of workspace {stores.workspace}"):
+        try:
+            parent = open_trusted(stores.medium / METADATA)
+        except FileNotFoundError:
+            return _empty(stores)
+        with held(parent):
+            data = read_small(parent, _NAME)
+    if data is None:
+        return _empty(stores)
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise _damaged(stores, "it is not JSON") from error
+    entries = found.get("outputs") if isinstance(found, dict) else None
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise _damaged(stores, "it has no outputs")
+    manifest: dict[str, Any] = found
+    return manifest
+
+
+def record(
+    stores: WorkspaceStores,
+    outputs: Sequence[StoredOutput],
+    *,
+    job_id: str,
+    job_request_id: str,
+    action: str,
+    repo: str,
+    commit: str,
+    remove_obsolete: bool,
+) -> tuple[str, ...]:
+    """Enter the outputs that a job has put in place; the paths that were removed as obsolete.
+
+    `repo` and `commit` are those of the code that ran. With `remove_obsolete`, what the manifest still attributes to
+    the action and is not among the outputs is removed from both stores first, so that a crash in between leaves
+    entries to go by. May be repeated. Raises JobFilesError, DiskFullError.
+    """
+    with file_errors(f"write the manifest of workspace {stores.workspace}"), workspace_lock(stores):
+        manifest = read(stores)
+        entries: dict[str, Any] = manifest["outputs"]
+        before = json.dumps(entries)
+        origin = {"job_id": job_id, "job_request": job_request_id, "action": action, "repo": repo, "commit": commit}
+        new = {output.path: _entry(output, origin) for output in outputs}
+        _drop_displaced(entries, new)
+        entries.update(new)
+        removed = _remove_obsolete(stores, entries, new, job_id=job_id, action=action) if remove_obsolete else ()
+        if json.dumps(entries) != before or not _exists(stores):
+            _write(stores, manifest)
+        return removed
+
+
+def claim(stores: WorkspaceStores, staging: int, paths: Iterable[str]) -> None:
+    """Note in a job's staging directory which paths it is about to put in place, before it does.
+
+    Until they are in the manifest under its name, another job must not take them for its own obsolete ones.
+    Raises OSError.
+    """
+    with workspace_lock(stores):
+        write_small(staging, _CLAIMS, json.dumps(list(paths)).encode(), durable=False)
+
+
+def _empty(stores: WorkspaceStores) -> dict[str, Any]:
+    return {"workspace": stores.workspace, "repo": None, "outputs": {}}
+
+
+def _damaged(stores: WorkspaceStores, why: str) -> JobFilesError:
+    path = stores.medium / METADATA / _NAME
+    return JobFilesError(
+        f"the manifest {path} is damaged: {why}",
+        hint=f"move it away, and run `jobrunner manifests backfill` for workspace {stores.workspace}",
+    )
+
+
+def _entry(output: StoredOutput, origin: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "level": output.level,
+        **origin,
+        "size": output.size,
+        "timestamp": float(output.timestamp),
+        "content_hash": output.content_hash,
+        "excluded": output.excluded,
+        "message": output.message,
+        "row_count": output.row_count,
+        "col_count": output.col_count,
+    }
+
+
+def _exists(stores: WorkspaceStores) -> bool:
+    return (stores.medium / METADATA / _NAME).exists()
+
+
+def _write(stores: WorkspaceStores, manifest: Mapping[str, Any]) -> None:
+    """One output a line: readable, and far cheaper to make than indentation."""
+    head = {"workspace": None, "repo": None, **manifest}
+    del head["outputs"]
+    lines = [f"  {json.dumps(path)}: {json.dumps(entry)}" for path, entry in sorted(manifest["outputs"].items())]
+    listing = "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
+    text = json.dumps(head)[:-1] + f', "outputs": {listing}}}\n'
+    with held(open_trusted(stores.medium / METADATA)) as parent:
+        write_small(parent, _NAME, text.encode(), durable=True)
+
+
+def _drop_displaced(entries: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """Drop the entries of files that a new output stands in place of: a directory where a file was, or the reverse."""
+    above = {"/".join(parts[:depth]) for parts in map(split_path, new) for depth in range(1, len(parts))}
+    for path in [path for path in entries if path in above]:
+        del entries[path]
+    for path in list(entries):
+        parts = path.split("/")
+        if any("/".join(parts[:depth]) in new for depth in range(1, len(parts))):
+            del entries[path]
+
+
+def _remove_obsolete(
+    stores: WorkspaceStores, entries: dict[str, Any], new: Mapping[str, Any], *, job_id: str, action: str
+) -> tuple[str, ...]:
+    made = {path.casefold() for path in new}
+    obsolete = [
+        path for path, entry in entries.items() if entry.get("action") == action and path.casefold() not in made
+    ]
+    if not obsolete:
+        return ()
+    claimed = _claimed_by_others(stores, job_id)
+    obsolete = sorted(path for path in obsolete if path.casefold() not in claimed)
+    kept = claimed | {path.casefold() for path in entries.keys() - set(obsolete)}
+    with Store(stores.high) as high, Store(stores.medium) as medium:
+        for path in obsolete:
+            # The same file by another spelling, on a file system that knows no case.
+            if path.casefold() not in kept and _is_outputs_path(path):
+                medium.unlink(path)
+                if (path + REASON_SUFFIX).casefold() not in kept:
+                    medium.unlink(path + REASON_SUFFIX)
+                high.unlink(path)
+            del entries[path]
+        high.force()
+        medium.force()
+    return tuple(obsolete)
+
+
+def _is_outputs_path(path: str) -> bool:
+    """Whether it may be acted on: the manifest is ours, but others can write there."""
+    try:
+        return split_path(path)[0].casefold() != METADATA
+    except JobFilesError:
+        return False
+
+
+def _claimed_by_others(stores: WorkspaceStores, job_id: str) -> set[str]:
+    """What jobs that are not yet in the manifest are putting in place, without regard to case."""
+    claimed: set[str] = set()
+    own = staging_parts(job_id)[-1]
+    try:
+        staging = open_trusted(stores.high.joinpath(*STAGING))
+    except FileNotFoundError:
+        return claimed
+    with held(staging):
+        for name in os.listdir(staging):
+            if name == own:
+                continue
+            try:
+                with held(descend(staging, (name,))) as directory:
+                    claimed.update(path.casefold() for path in json.loads(read_small(directory, _CLAIMS) or b"[]"))
+            except (OSError, ValueError):
+                # Discarded at this moment, or cut off while it was written, before anything was put in place.
+                continue
+    return claimed

@@ -1,0 +1,223 @@
+"""Which files of a working copy are outputs: the patterns of an action against what its command left behind."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobrunner_cli.engine.jobfiles.copying import file_errors
+from jobrunner_cli.engine.jobfiles.layout import TIMESTAMP_FILE, JobDirectory, Record, laid_out
+from jobrunner_cli.engine.jobfiles.removal import make_ours
+from jobrunner_cli.engine.jobfiles.walk import (
+    Entry,
+    RefusedFileError,
+    held,
+    open_directory,
+    open_inside,
+    printable,
+    walk,
+    why_not_regular,
+)
+from jobrunner_cli.engine.work import PRIVACY_LEVELS
+
+#: Bytes of the longest path of an output: with the store's own path before it, other programs must be able to open it.
+LONGEST_PATH = 3500
+#: How many unmatched and how many refused files are named.
+MOST_NAMED = 100
+
+_STORES_OWN = "metadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """What the patterns of an action found in its working copy."""
+
+    #: path -> privacy level of each output, sorted by path
+    outputs: Mapping[str, str]
+    #: patterns without an output, as declared
+    unmatched_patterns: tuple[str, ...]
+    #: printable names of files that the job made and no pattern matched: the first hundred
+    unmatched_files: tuple[str, ...]
+    #: how many more there are
+    unmatched_files_more: int
+    #: printable name -> why it was not taken, of what a pattern matched but may not be read: the first hundred
+    refused: Mapping[str, str]
+    #: how many more there are
+    refused_more: int
+
+
+def match(directory: JobDirectory, output_spec: Mapping[str, Mapping[str, str]], *, stop: threading.Event) -> Matched:
+    """Match the patterns (privacy level -> output id -> pattern) against the working copy (section 5).
+
+    `*` does not cross `/`. Raises JobFilesError, Stopped.
+    """
+    search = _Search(output_spec, laid_out(directory), directory.root_names)
+    with file_errors("look for the outputs"), held(open_directory(directory.root)) as above:
+        make_ours(above, directory.work.name)
+        with held(open_directory(directory.work.name, above)) as root:
+            for entry in walk(root, stop=stop, longest_path=LONGEST_PATH):
+                search.see(root, entry)
+    return search.result()
+
+
+class _Pattern:
+    """A pattern, split into components, and those at their `*`."""
+
+    def __init__(self, text: str, level: str) -> None:
+        self.text = text
+        self.level = level
+        self.components = [component.split("*") for component in text.split("/")]
+
+
+def _fits(pieces: list[str], name: str) -> bool:
+    """Whether a name matches a component; linear in its length, whatever the pattern."""
+    if len(pieces) == 1:
+        return name == pieces[0]
+    first, *middle, last = pieces
+    end = len(name) - len(last)
+    if end < len(first) or not name.startswith(first) or not name.endswith(last):
+        return False
+    position = len(first)
+    for piece in middle:
+        position = name.find(piece, position, end)
+        if position < 0:
+            return False
+        position += len(piece)
+    return True
+
+
+class _Search:
+    """What was found so far."""
+
+    def __init__(self, output_spec: Mapping[str, Mapping[str, str]], record: Record, root_names: Sequence[str]) -> None:
+        self._patterns = [
+            _Pattern(text, level) for level in PRIVACY_LEVELS for text in output_spec.get(level, {}).values()
+        ]
+        self._record = record
+        self._root_names = root_names
+        self._directory: str | None = None
+        self._here: list[_Pattern] = []
+        self._through: list[_Pattern] = []
+        self._outputs: dict[str, str] = {}
+        self._fulfilled: set[str] = set()
+        self._unmatched = _FirstNames()
+        self._refused = _FirstNames()
+
+    def see(self, root: int, entry: Entry) -> None:
+        """Take a name of the walk into account."""
+        if entry.directory != self._directory:
+            self._come_to(entry.directory)
+        if entry.item is None:
+            if any(_fits(pattern.components[self._depth], entry.name) for pattern in self._through):
+                self._refused.add(entry.path, entry.barrier or "")
+            return
+        matching = [pattern for pattern in self._here if _fits(pattern.components[-1], entry.name)]
+        is_directory = entry.item.is_dir(follow_symlinks=False)
+        if matching:
+            self._take(root, entry, matching)
+        elif is_directory:
+            return
+        elif entry.item.is_symlink() and any(
+            _fits(pattern.components[self._depth], entry.name) for pattern in self._through
+        ):
+            self._refused.add(entry.path, "it is a link, and outputs are not looked for behind one")
+        elif not self._was_laid_out(entry):
+            self._unmatched.add(entry.path, "")
+
+    def result(self) -> Matched:
+        """Everything."""
+        unfulfilled = [pattern.text for pattern in self._patterns if pattern.text not in self._fulfilled]
+        return Matched(
+            outputs=dict(sorted(self._outputs.items())),
+            unmatched_patterns=tuple(dict.fromkeys(unfulfilled)),
+            unmatched_files=tuple(self._unmatched.named()),
+            unmatched_files_more=self._unmatched.more(),
+            refused=self._refused.named(),
+            refused_more=self._refused.more(),
+        )
+
+    def _come_to(self, directory: str) -> None:
+        """Find the patterns that can match in a directory, and those that can below one in it."""
+        names = directory.split("/") if directory else []
+        depth = len(names)
+        reaching = [
+            pattern
+            for pattern in self._patterns
+            if len(pattern.components) > depth
+            and all(_fits(pieces, name) for pieces, name in zip(pattern.components, names, strict=False))
+        ]
+        self._directory = directory
+        self._depth = depth
+        self._here = [pattern for pattern in reaching if len(pattern.components) == depth + 1]
+        self._through = [pattern for pattern in reaching if len(pattern.components) > depth + 1]
+
+    def _take(self, root: int, entry: Entry, matching: list[_Pattern]) -> None:
+        path = entry.path
+        reason = _name_trouble(path) or self._file_trouble(root, entry, path)
+        if reason is not None:
+            self._refused.add(path, reason)
+            return
+        self._outputs[path] = matching[-1].level
+        self._fulfilled.update(pattern.text for pattern in matching)
+
+    def _file_trouble(self, root: int, entry: Entry, path: str) -> str | None:
+        assert entry.item is not None
+        try:
+            info = entry.item.stat(follow_symlinks=False)
+            if not stat.S_ISLNK(info.st_mode) and (reason := why_not_regular(info)) is not None:
+                return reason
+            handle, _ = open_inside(root, path, root_names=self._root_names)
+        except RefusedFileError as error:
+            return error.message
+        except PermissionError:
+            return "it cannot be read: permission denied"
+        os.close(handle)
+        return None
+
+    def _was_laid_out(self, entry: Entry) -> bool:
+        path = entry.path
+        before = self._record.get(path)
+        if before is None:
+            return path == TIMESTAMP_FILE
+        assert entry.item is not None
+        try:
+            info = entry.item.stat(follow_symlinks=False)
+        except OSError:
+            return True
+        return tuple(before) == (info.st_size, info.st_mtime_ns)
+
+
+def _name_trouble(path: str) -> str | None:
+    """Why a path cannot be an output's, whatever it is the path of."""
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if len(encoded) > LONGEST_PATH:
+        return "its path is too long"
+    if path.split("/", 1)[0].casefold() == _STORES_OWN:
+        return f"{_STORES_OWN} belongs to the store"
+    return None
+
+
+class _FirstNames:
+    """The first so many names in the order of the alphabet, each with a reason, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+        self._seen = 0
+
+    def add(self, path: str, reason: str) -> None:
+        self._seen += 1
+        self._reasons[path] = reason
+        if len(self._reasons) > 10 * MOST_NAMED:
+            self._reasons = dict(sorted(self._reasons.items())[:MOST_NAMED])
+
+    def named(self) -> dict[str, str]:
+        return {printable(path): reason for path, reason in sorted(self._reasons.items())[:MOST_NAMED]}
+
+    def more(self) -> int:
+        return self._seen - min(self._seen, MOST_NAMED)

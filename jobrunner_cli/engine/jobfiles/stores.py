@@ -1,0 +1,195 @@
+"""The two privacy stores of a workspace: their directories, and safe steps in them.
+
+Stores hold regular files only. What is written there is written beside its place first and then renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from jobrunner_cli.engine.errors import JobFilesError
+from jobrunner_cli.engine.jobfiles.copying import make_directories
+from jobrunner_cli.engine.jobfiles.removal import remove_tree
+from jobrunner_cli.engine.jobfiles.walk import descend, held, printable, split_path
+
+#: The directory in a workspace's directories that is ours: manifest, logs, staging.
+METADATA = "metadata"
+STAGING = (METADATA, ".staging")
+#: Ends the name of the file that says why a file was held back, in the medium privacy store.
+REASON_SUFFIX = ".txt"
+
+#: The privacy level whose outputs also go to the medium privacy store.
+RELEASED_LEVEL = "moderately_sensitive"
+
+_LOCK = ".manifest.lock"
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceStores:
+    """Where the outputs of a workspace are."""
+
+    workspace: str
+    #: the workspace's directory in the high privacy store
+    high: Path
+    #: the workspace's directory in the medium privacy store
+    medium: Path
+
+
+def staging_parts(job_id: str) -> tuple[str, ...]:
+    """The directory below a store's where a job's files wait for their place."""
+    return (*STAGING, f"os-job-{job_id}")
+
+
+@contextmanager
+def workspace_lock(stores: WorkspaceStores) -> Iterator[None]:
+    """Held by whoever changes the manifest, or what it says; between processes and between threads.
+
+    Raises OSError.
+    """
+    with held(make_directories(stores.medium / METADATA, durable=True)) as parent:
+        handle = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=parent)
+        with held(handle):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+class Store:
+    """One open store of a workspace. It notes which directories were changed, and forces them to the disk at the end.
+
+    Every method raises OSError; `path` is that of an output below the workspace's directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._root = make_directories(directory, durable=True)
+        # Outputs come sorted, so that most have the parent of the one before.
+        self._above: tuple[str, ...] = ()
+        self._parent = os.dup(self._root)
+        self._changed: set[tuple[str, ...]] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._parent)
+        os.close(self._root)
+
+    def open_existing(self, parts: tuple[str, ...]) -> int:
+        """A handle of a directory of the store."""
+        return descend(self._root, parts)
+
+    def open(self, parts: tuple[str, ...]) -> int:
+        """A handle of a directory of the store, made if absent."""
+        try:
+            return descend(self._root, parts)
+        except FileNotFoundError:
+            self._changed.update(parts[:depth] for depth in range(len(parts)))
+            return descend(self._root, parts, make=True)
+
+    def require_way(self, path: str) -> None:
+        """Check that no link stands where a directory on the way to an output has to be. Raises JobFilesError.
+
+        By construction there is none; an operator may have made one, and following it could lead out of the store.
+        """
+        *above, _ = split_path(path)
+        if tuple(above) == self._above:
+            return
+        try:
+            self._go_to(tuple(above))
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
+            link = self._first_link(above)
+            if link is not None:
+                msg = f"{self._directory / link} is a link, and {printable(path)} would be stored behind it"
+                raise JobFilesError(msg, hint="put a directory in its place") from error
+
+    def move_in(self, staging: int, name: str, path: str) -> bool:
+        """Put a staged file in its place; false if it is no longer staged, which means that it was moved before.
+
+        What else stands in its way is removed: a path has one owner, and that is the newest.
+        """
+        *above, last = split_path(path)
+        try:
+            os.stat(name, dir_fd=staging, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        self._make_way_to(tuple(above))
+        try:
+            os.rename(name, last, src_dir_fd=staging, dst_dir_fd=self._parent)
+        except IsADirectoryError:
+            remove_tree(self._parent, last)
+            os.rename(name, last, src_dir_fd=staging, dst_dir_fd=self._parent)
+        self._changed.add(tuple(above))
+        return True
+
+    def has(self, path: str) -> bool:
+        """Whether there is a regular file."""
+        *above, last = split_path(path)
+        try:
+            self._go_to(tuple(above))
+            return stat.S_ISREG(os.stat(last, dir_fd=self._parent, follow_symlinks=False).st_mode)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
+            return False
+
+    def unlink(self, path: str) -> None:
+        """Remove a file. Absent is fine."""
+        *above, last = split_path(path)
+        try:
+            self._go_to(tuple(above))
+            os.unlink(last, dir_fd=self._parent)
+        except OSError as error:
+            if error.errno not in _NOT_THERE and error.errno != errno.EISDIR:
+                raise
+            return
+        self._changed.add(tuple(above))
+
+    def note(self, path: str) -> None:
+        """Count a file's directory, and those above it, among the changed: an earlier try may not have forced them."""
+        *above, _ = split_path(path)
+        self._changed.update(tuple(above[:depth]) for depth in range(len(above) + 1))
+
+    def force(self) -> None:
+        """Force the directories that were changed to the disk."""
+        for parts in sorted(self._changed):
+            with suppress(FileNotFoundError, NotADirectoryError), held(descend(self._root, parts)) as handle:
+                os.fsync(handle)
+        self._changed.clear()
+
+    def _go_to(self, above: tuple[str, ...]) -> None:
+        if above != self._above:
+            self._be_at(above, descend(self._root, above))
+
+    def _make_way_to(self, above: tuple[str, ...]) -> None:
+        try:
+            self._go_to(above)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
+            self._be_at(above, descend(self._root, above, make=True, replace_files=True))
+            self._changed.update(above[:depth] for depth in range(len(above)))
+
+    def _be_at(self, above: tuple[str, ...], parent: int) -> None:
+        os.close(self._parent)
+        self._above, self._parent = above, parent
+
+    def _first_link(self, above: list[str]) -> str | None:
+        for depth, name in enumerate(above):
+            try:
+                with held(descend(self._root, above[:depth])) as parent:
+                    if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                        return "/".join(above[: depth + 1])
+            except OSError:
+                return None
+        return None

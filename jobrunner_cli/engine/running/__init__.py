@@ -1,0 +1,1 @@
+"""The loop that moves jobs: it brings scheduling, job files and executors together."""

@@ -1,0 +1,319 @@
+"""The loop's picture of the table: the active rows, their tracks, open intents and flags; and the one way to change rows.
+
+Kept in memory between looks and read anew when another process has committed. All of it belongs to the loop's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobrunner_cli.engine.running.definitions import uses_real_database
+from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
+from jobrunner_cli.engine.states import KEPT_CODES, State, StatusCode, state_of
+from jobrunner_cli.engine.store import changes, intents, queries
+from jobrunner_cli.engine.work import (
+    ActiveJob,
+    Decision,
+    EffectKind,
+    InputFile,
+    Intent,
+    IntentKind,
+    Outcome,
+    Snapshot,
+    World,
+)
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Connection, Database
+    from jobrunner_cli.engine.store.models import Flag, Job, Pause
+    from jobrunner_cli.engine.weights import Weights
+
+#: Seconds after which the row of a job that has not moved is touched, as a sign of life.
+_TOUCH_INTERVAL = 60.0
+
+
+class Board:
+    """The active jobs of one table, or of some job requests in it."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        weights: Weights,
+        *,
+        only: Callable[[Sequence[Job]], Collection[str]] | None = None,
+    ) -> None:
+        """`only` narrows the active jobs to those that this runner is to move, by their ids."""
+        self._database = database
+        self._settings = settings
+        self._weights = weights
+        self._only = only
+        self.jobs: dict[str, Job] = {}
+        #: jobs that ended while this runner was at work
+        self.ended: dict[str, Job] = {}
+        self._tracks: dict[str, Track] = {}
+        self._ended_codes: dict[str, StatusCode] = {}
+        self._intents: Mapping[str, tuple[Intent, ...]] = {}
+        self._paused: Flag | None = None
+        self._maintenance: Flag | None = None
+        self._pauses: Sequence[Pause] = ()
+        self._version: int | None = None
+        self._touched_at = time.monotonic()
+        self._cleanups: dict[str, float] = {}
+
+    # Reading.
+
+    def refresh(self) -> None:
+        """Read everything anew if another process has committed, or if it was forgotten; touch what lives."""
+        version = self._database.connection.data_version()
+        if version != self._version:
+            self._version = version
+            self.look()
+            self._heed_intents_on_ended()
+        if time.monotonic() - self._touched_at >= _TOUCH_INTERVAL:
+            self._touched_at = time.monotonic()
+            self._touch()
+
+    def forget(self) -> None:
+        """Have the table read anew at the next look."""
+        self._version = None
+
+    def look(self) -> None:
+        """Read the table, and write nothing: enough for somebody who only wants the picture."""
+        conn = self._database.connection
+        rows = queries.active_jobs(conn)
+        wanted = None if self._only is None else set(self._only(rows))
+        self.jobs = {job.id: job for job in rows if wanted is None or job.id in wanted}
+        awaited = {needed for job in self.jobs.values() for needed in job.wait_for_job_ids} - set(self.jobs)
+        self._ended_codes = dict(queries.codes_of(conn, awaited))
+        self._intents = intents.open_intents(conn)
+        self._paused = queries.backend_paused(conn)
+        self._maintenance = queries.in_maintenance(conn)
+        self._pauses = queries.pauses(conn)
+        for job_id, job in self.jobs.items():
+            track = self._tracks.setdefault(job_id, Track())
+            if track.outcome is None and job.status_code is StatusCode.FINALIZING:
+                track.outcome = queries.result_of(conn, job_id)
+
+    def _heed_intents_on_ended(self) -> None:
+        conn = self._database.connection
+        for job_id, wishes in self._intents.items():
+            if job_id in self.jobs:
+                continue
+            job = queries.job_by_id(conn, job_id)
+            if job is not None and state_of(job.status_code) in {State.PENDING, State.RUNNING}:
+                continue
+            answer = "already finished"
+            if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and job is not None:
+                self._cleanups.setdefault(job_id, 0.0)
+                answer = "removing what it left"
+            with self._database.transaction() as writer:
+                for wish in wishes:
+                    intents.answer(writer, wish.id, answer, int(time.time()))
+
+    def track(self, job_id: str) -> Track:
+        """What is remembered of a job."""
+        return self._tracks.setdefault(job_id, Track())
+
+    def drop_track(self, job_id: str) -> None:
+        """Nothing needs to be remembered of an ended job any more."""
+        if job_id not in self.jobs:
+            self._tracks.pop(job_id, None)
+            self._cleanups.pop(job_id, None)
+
+    def known(self, job_id: str) -> Job:
+        """The row of a job that is active or has just ended."""
+        job = self.jobs.get(job_id) or self.ended.get(job_id)
+        if job is None:
+            job = queries.job_by_id(self._database.connection, job_id)
+        if job is None:
+            msg = f"no job {job_id}"
+            raise KeyError(msg)
+        return job
+
+    def effects_in_flight(self) -> bool:
+        """Whether anything is being done, for an active or an ended job."""
+        return any(track.in_flight is not None for track in self._tracks.values())
+
+    def view(self, job_id: str) -> ActiveJob | None:
+        """The scheduler's view of one job; None if it is not active."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return None
+        return active_job(
+            job,
+            self.track(job_id),
+            self._intents.get(job_id, ()),
+            self._weights.weight(job.workspace, job.action),
+            uses_real_database(job, self._settings),
+        )
+
+    def views(self) -> list[ActiveJob]:
+        """The scheduler's view of every active job."""
+        return [view for job_id in self.jobs if (view := self.view(job_id)) is not None]
+
+    def world(self, snapshot: Snapshot | None, *, draining: bool) -> World:
+        """Everything else that a decision depends on."""
+        return World(
+            now=time.time(),
+            monotonic=time.monotonic(),
+            max_workers=self._settings.max_workers,
+            max_db_workers=self._settings.max_db_workers,
+            paused_since=_when(self._paused.timestamp) if self._paused is not None else None,
+            paused_workspaces={pause.name: _when(pause.since) for pause in self._pauses if pause.scope == "workspace"},
+            paused_jobs={pause.name: _when(pause.since) for pause in self._pauses if pause.scope == "job"},
+            maintenance_since=_when(self._maintenance.timestamp) if self._maintenance is not None else None,
+            ended=self._ended_codes,
+            draining=draining,
+            starvation_seconds=self._settings.starvation_seconds,
+            provision_ahead=self._settings.max_workers,
+            snapshot=snapshot,
+        )
+
+    def inputs_of(self, job: Job) -> tuple[InputFile, ...]:
+        """Every output that the latest succeeded jobs of the needed actions recorded."""
+        needs = job.requires_outputs_from
+        latest = queries.latest_succeeded(self._database.connection, job.workspace, needs) if needs else {}
+        return tuple(
+            InputFile(path=path, action=action) for action, source in latest.items() for path in sorted(source.outputs)
+        )
+
+    # Writing.
+
+    def write(self, decisions: Sequence[Decision]) -> list[Job]:
+        """Write the rows, histories and answers of these decisions in one transaction; returns the changed rows.
+
+        Raises whatever one of them raises, and then none is written.
+        """
+        changed: list[Job] = []
+        now_ns = time.time_ns()
+        with self._database.transaction() as conn:
+            for decision in decisions:
+                for intent_id, answer in decision.answered.items():
+                    intents.answer(conn, intent_id, answer, now_ns // 10**9)
+                if decision.path or decision.message is not None:
+                    changed.append(self._advance(conn, decision, now_ns))
+        for decision in decisions:
+            if decision.answered:
+                self._intents = {key: value for key, value in self._intents.items() if key != decision.job_id}
+        for job in changed:
+            self._take_over(job)
+        return changed
+
+    def _advance(self, conn: Connection, decision: Decision, now_ns: int) -> Job:
+        job = self.jobs[decision.job_id]
+        beside: dict[str, Any] = {}
+        if decision.cancelled:
+            beside["cancelled"] = True
+        if decision.counts_restart:
+            beside["restarts"] = job.restarts + 1
+        return changes.advance(
+            conn, job, decision.path, now_ns=now_ns, message=decision.message, cause=decision.cause, changes=beside
+        )
+
+    def _take_over(self, job: Job) -> None:
+        state = state_of(job.status_code)
+        if state in {State.PENDING, State.RUNNING}:
+            self.jobs[job.id] = job
+            if state is State.PENDING:
+                track = self.track(job.id)
+                track.failed_start, track.outcome = None, None
+            return
+        self.jobs.pop(job.id, None)
+        self.ended[job.id] = job
+        self._ended_codes[job.id] = job.status_code
+
+    def note(self, job_id: str, message: str) -> None:
+        """Change only the message of an active job."""
+        job = self.jobs[job_id]
+        if job.status_message == message:
+            return
+        with self._database.transaction() as conn:
+            self.jobs[job_id] = changes.advance(conn, job, (), now_ns=time.time_ns(), message=message, cause="")
+
+    def record_verdict(self, job_id: str, outcome: Outcome) -> None:
+        """Store the verdict, unless somebody wants the job ended: then the next look ends it."""
+        if changes.record_verdict(self._database.connection, self.jobs[job_id], outcome, time.time_ns()):
+            self.track(job_id).outcome = outcome
+        else:
+            self.forget()
+
+    def conclude(self, job_id: str) -> Job:
+        """The final row of a job whose outputs are in place."""
+        outcome = self.track(job_id).outcome
+        if outcome is None:
+            msg = f"job {job_id} has no verdict"
+            raise AssertionError(msg)
+        results = {
+            "outputs": outcome.levels,
+            "unmatched_outputs": outcome.unmatched_outputs,
+            "level4_excluded_files": outcome.held_back,
+            "image_id": outcome.image_id,
+        }
+        with self._database.transaction() as conn:
+            job = changes.advance(
+                conn,
+                self.jobs[job_id],
+                (StatusCode.FINALIZED, outcome.code),
+                now_ns=time.time_ns(),
+                message=outcome.message,
+                cause=f"exit code {outcome.exit_code}",
+                changes=results,
+            )
+        self._take_over(job)
+        return job
+
+    def _touch(self) -> None:
+        with self._database.transaction() as conn:
+            for job in list(self.jobs.values()):
+                self.jobs[job.id] = changes.advance(conn, job, (), now_ns=time.time_ns(), message=None, cause="")
+
+    # What ended jobs leave.
+
+    def ended_with_leftovers(self, found: Iterable[str], containers: Mapping[str, Any]) -> list[Job]:
+        """The ended jobs among those with a directory or a container whose things are not kept for an operator.
+
+        Waiting jobs that have some are remembered as provisioned.
+        """
+        leave: list[Job] = []
+        for job_id in sorted({*found, *containers}):
+            job = self.jobs.get(job_id)
+            if job is not None:
+                self.track(job_id).provisioned = state_of(job.status_code) is State.PENDING
+                continue
+            job = queries.job_by_id(self._database.connection, job_id)
+            if job is None or job.status_code in KEPT_CODES:
+                continue
+            if state_of(job.status_code) in {State.SUCCEEDED, State.FAILED}:
+                self.ended.setdefault(job_id, job)
+                leave.append(job)
+        return leave
+
+    def clean_up_later(self, job_id: str, at: float) -> None:
+        """What an ended job left is to be removed, at a monotonic time."""
+        self._cleanups[job_id] = at
+
+    @property
+    def cleanups_waiting(self) -> bool:
+        """Whether something of an ended job is still to be removed."""
+        return bool(self._cleanups)
+
+    def take_cleanups(self) -> list[str]:
+        """The ended jobs whose things are to be removed now."""
+        now = time.monotonic()
+        due = [job_id for job_id, at in self._cleanups.items() if at <= now and self.track(job_id).in_flight is None]
+        for job_id in due:
+            del self._cleanups[job_id]
+        return due
+
+    def forget_container(self, done: EffectDone) -> None:
+        """An effect has removed what was provisioned."""
+        if done.kind in {EffectKind.RESET, EffectKind.TERMINATE}:
+            self.track(done.job_id).provisioned = False
+
+
+def _when(timestamp: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(timestamp))

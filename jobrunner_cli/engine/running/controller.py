@@ -1,0 +1,266 @@
+"""The loop: it looks at the table, has the pure function decide, writes what was decided and has it done.
+
+It is the only writer of existing job rows. It wakes on the end of an effect, a snapshot of the observer, a commit of
+another process, or a timer, and never waits for an engine or a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Protocol
+
+from jobrunner_cli.engine.running import settling
+from jobrunner_cli.engine.running.board import Board
+from jobrunner_cli.engine.running.leftovers import leftovers
+from jobrunner_cli.engine.running.settling import TryAgain
+from jobrunner_cli.engine.running.tracks import EffectDone
+from jobrunner_cli.engine.scheduling import decide, stop_wanted
+from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Lost, Outcome, Snapshot
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.running.hands import Hands
+    from jobrunner_cli.engine.running.observer import Observer
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.models import Job
+
+log = logging.getLogger(__name__)
+
+#: How often another process's commits are looked for, in seconds; a look costs about 30 microseconds.
+_LOOK_INTERVAL = 0.1
+#: Looks in a row after which something must be wrong with the decisions.
+_MOST_LOOKS = 50
+#: Seconds before a job whose decision could not be written is looked at again.
+_AFTER_A_BUG = 5.0
+
+
+class Listener(Protocol):
+    """Whoever shows what the loop does; called in the loop's thread."""
+
+    def job_changed(self, job: Job) -> None:
+        """A row was written."""
+        ...
+
+    def trouble(self, reason: str | None) -> None:
+        """The executor went away, or is back (None)."""
+        ...
+
+
+class Controller:
+    """One loop over one table."""
+
+    def __init__(self, *, settings: Settings, board: Board, listener: Listener) -> None:
+        self._settings = settings
+        self._board = board
+        self._listener = listener
+        self._messages: SimpleQueue[EffectDone | Snapshot | str | None] = SimpleQueue()
+        self._snapshot: Snapshot | None = None
+        self._draining = False
+        self._collected = False
+        self._hands: Hands
+        self._observer: Observer
+
+    def attach(self, hands: Hands, observer: Observer) -> None:
+        """Give the loop its hands and its eyes, which post back to it."""
+        self._hands = hands
+        self._observer = observer
+
+    def post(self, message: EffectDone | Snapshot) -> None:
+        """Wake the loop with what has happened; from any thread."""
+        self._messages.put(message)
+
+    def trouble(self, reason: str | None) -> None:
+        """Tell the loop that the executor went away (why) or is back (None); from any thread."""
+        self._messages.put(reason or "")
+
+    def drain(self) -> None:
+        """Stop starting, finish publishing, and return from `run`; safe in a signal handler."""
+        self._draining = True
+        self._messages.put(None)
+
+    def run(self, *, until_idle: bool) -> None:
+        """Run until drained or, if wanted, until nothing can move without an operator."""
+        self._observer.start()
+        try:
+            while True:
+                self._look()
+                if self._draining and not self._board.effects_in_flight():
+                    return
+                if until_idle and self._is_idle():
+                    return
+                self._take_messages()
+        finally:
+            self._observer.stop()
+            self._hands.close()
+
+    def _is_idle(self) -> bool:
+        if not self._collected or self._board.effects_in_flight() or self._board.cleanups_waiting:
+            return False
+        return all(state_of(job.status_code) is State.PENDING for job in self._board.jobs.values())
+
+    # Looking and deciding.
+
+    def _look(self) -> None:
+        self._board.refresh()
+        decisions: list[Decision] = []
+        for _ in range(_MOST_LOOKS):
+            views = self._board.views()
+            world = self._board.world(self._snapshot, draining=self._draining)
+            for view in views:
+                if stop_wanted(view):
+                    self._board.track(view.id).stop.set()
+            decisions = decide(views, world)
+            if not decisions:
+                break
+            self._carry_out(decisions)
+        else:
+            log.error("The decisions do not come to rest: %s", decisions)
+        self._clean_up_ended()
+        if self._needs_snapshot():
+            self._observer.ask()
+
+    def _needs_snapshot(self) -> bool:
+        asked_at = self._snapshot.asked_at if self._snapshot else 0.0
+        return any(
+            job.status_code is StatusCode.EXECUTING
+            and (track := self._board.track(job.id)).in_flight is None
+            and track.effect_ended_at is not None
+            and asked_at <= track.effect_ended_at
+            for job in self._board.jobs.values()
+        )
+
+    def _carry_out(self, decisions: Sequence[Decision]) -> None:
+        try:
+            changed = self._board.write(decisions)
+        except Exception:  # one decision that cannot be written must not hold up the others
+            if len(decisions) > 1:
+                for decision in decisions:
+                    self._carry_out([decision])
+                return
+            log.exception("A decision could not be written: %s", decisions[0])
+            self._board.track(decisions[0].job_id).not_before = time.monotonic() + _AFTER_A_BUG
+            self._board.forget()
+            return
+        for job in changed:
+            self._report(job)
+        for decision in decisions:
+            if decision.effect is not None:
+                self._begin(decision.job_id, decision.effect, decision.cause)
+
+    def _report(self, job: Job) -> None:
+        log.info("%s", job.status_message, extra={"job": job})
+        self._listener.job_changed(job)
+
+    # Effects.
+
+    def _begin(self, job_id: str, kind: EffectKind, cause: str) -> None:
+        job = self._board.known(job_id)
+        track = self._board.track(job_id)
+        inputs = self._board.inputs_of(job) if kind is EffectKind.PREPARE else ()
+        track.in_flight, track.cause = kind, cause
+        track.stop.clear()
+        self._hands.begin(job, kind, track, inputs)
+
+    def _clean_up_ended(self) -> None:
+        for job_id in self._board.take_cleanups():
+            self._begin(job_id, EffectKind.CLEANUP, "wanted by an operator")
+
+    def _take_messages(self) -> None:
+        try:
+            message = self._messages.get(timeout=min(_LOOK_INTERVAL, self._settings.job_loop_interval))
+        except Empty:
+            return
+        while True:
+            self._take(message)
+            try:
+                message = self._messages.get_nowait()
+            except Empty:
+                return
+
+    def _take(self, message: EffectDone | Snapshot | str | None) -> None:
+        match message:
+            case EffectDone():
+                self._settle(message)
+            case Snapshot():
+                self._snapshot = message
+                if not self._collected:
+                    self._collect(message)
+            case str():
+                self._listener.trouble(message or None)
+            case None:
+                pass
+
+    def _collect(self, snapshot: Snapshot) -> None:
+        """Once, at the start: what an earlier runner left of ended jobs is removed."""
+        self._collected = True
+        for job in self._board.ended_with_leftovers(leftovers(self._settings), snapshot.containers):
+            self._begin(job.id, EffectKind.CLEANUP, "left by an earlier runner")
+
+    # What came out of effects.
+
+    def _settle(self, done: EffectDone) -> None:
+        track = self._board.track(done.job_id)
+        track.in_flight = None
+        track.effect_ended_at = done.ended_at
+        job = self._board.view(done.job_id)
+        if done.error is not None:
+            self._settle_failure(done, done.error, job)
+            return
+        track.attempts, track.not_before = 0, None
+        if job is None:
+            self._board.drop_track(done.job_id)
+            return
+        if done.kind is EffectKind.PROVISION:
+            track.provisioned = True
+        elif isinstance(done.value, Lost):
+            self._carry_out([settling.after_loss(job, done.value)])
+        elif isinstance(done.value, Outcome):
+            self._board.record_verdict(done.job_id, done.value)
+        elif done.kind is EffectKind.PUBLISH:
+            self._conclude(done.job_id)
+        elif (decision := settling.after_success(job, done.kind, track.cause)) is not None:
+            self._board.forget_container(done)
+            self._carry_out([decision])
+
+    def _conclude(self, job_id: str) -> None:
+        job = self._board.conclude(job_id)
+        self._report(job)
+        self._begin(job_id, EffectKind.CLEANUP, "done")
+
+    def _settle_failure(self, done: EffectDone, error: Exception, job: ActiveJob | None) -> None:
+        track = self._board.track(done.job_id)
+        if track.stop.is_set() and not settling.is_temporary(error):
+            # Broken off because somebody wants the job ended: the next look ends it.
+            return
+        track.attempts += 1
+        self._log_failure(done, error)
+        if job is None:
+            self._settle_failed_cleanup(done, error)
+            return
+        follows = settling.after_failure(job, done.kind, error, track.attempts)
+        match follows:
+            case TryAgain(seconds=seconds, message=message):
+                track.not_before = time.monotonic() + seconds
+                self._board.note(done.job_id, message)
+            case Decision():
+                if done.kind is EffectKind.START:
+                    track.failed_start = str(error)
+                self._carry_out([follows])
+            case None:
+                track.provisioned = True
+
+    def _settle_failed_cleanup(self, done: EffectDone, error: Exception) -> None:
+        """An ended job whose leftovers cannot be removed now: again later if it may pass, else at the next start."""
+        track = self._board.track(done.job_id)
+        follows = settling.after_failure_of_cleanup(error, track.attempts)
+        if follows is None or self._draining:
+            self._board.drop_track(done.job_id)
+        else:
+            self._board.clean_up_later(done.job_id, time.monotonic() + follows.seconds)
+
+    def _log_failure(self, done: EffectDone, error: Exception) -> None:
+        expected = settling.is_expected(error)
+        log.warning("%s of %s failed: %s", done.kind.value, done.job_id, error, exc_info=None if expected else error)

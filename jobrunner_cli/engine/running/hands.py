@@ -1,0 +1,82 @@
+"""The hands of the loop: they begin effects in the right pool, and post what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.running.definitions import define
+from jobrunner_cli.engine.running.pools import Pool
+from jobrunner_cli.engine.running.tracks import EffectDone, Track
+from jobrunner_cli.engine.scheduling import CANCELLED_MESSAGE, KILLED_MESSAGE
+from jobrunner_cli.engine.work import EffectKind, InputFile
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.running.effects import Effects
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.models import Job
+
+#: Calls of the engine that are short as a rule; a kill must not queue behind copies.
+_SHORT = frozenset({EffectKind.START, EffectKind.TERMINATE, EffectKind.STOP, EffectKind.RESET})
+#: Threads for file work beyond one for each worker: ended jobs are cleaned up and next ones provisioned beside.
+_SPARE_FILE_THREADS = 2
+_SHORT_THREADS = 4
+_MOST_FILE_THREADS = 32
+
+
+class Hands:
+    """Two bounded pools, and the way from an effect's kind to its function."""
+
+    def __init__(self, effects: Effects, settings: Settings, post: Callable[[EffectDone], None]) -> None:
+        self._effects = effects
+        self._settings = settings
+        self._post = post
+        files = min(settings.max_workers + _SPARE_FILE_THREADS, _MOST_FILE_THREADS)
+        self._files = Pool("files", files)
+        self._short = Pool("engine", _SHORT_THREADS)
+
+    def begin(self, job: Job, kind: EffectKind, track: Track, inputs: Sequence[InputFile]) -> None:
+        """Begin an effect; its end is posted, whatever happens."""
+        task = self._task(job, kind, track, inputs)
+        pool = self._short if kind in _SHORT else self._files
+        pool.submit(partial(self._do, job.id, kind, task))
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._files.close()
+        self._short.close()
+
+    def _do(self, job_id: str, kind: EffectKind, task: Callable[[], object]) -> None:
+        value, error = None, None
+        try:
+            value = task()
+        except Exception as caught:  # noqa: BLE001 (whatever an effect raises is for the loop to judge)
+            error = caught
+        self._post(EffectDone(job_id=job_id, kind=kind, ended_at=time.monotonic(), value=value, error=error))
+
+    def _task(self, job: Job, kind: EffectKind, track: Track, inputs: Sequence[InputFile]) -> Callable[[], object]:
+        effects, stop = self._effects, track.stop
+        match kind:
+            case EffectKind.PROVISION:
+                return lambda: effects.provision(define(job, self._settings), stop)
+            case EffectKind.PREPARE:
+                return lambda: effects.prepare(define(job, self._settings), inputs, stop)
+            case EffectKind.START:
+                return lambda: effects.start(job.id)
+            case EffectKind.FINALIZE:
+                failed_start = track.failed_start
+                return lambda: effects.finalize(define(job, self._settings), failed_start, stop)
+            case EffectKind.PUBLISH:
+                outcome = track.outcome
+                if outcome is None:
+                    msg = f"job {job.id} has no verdict to publish"
+                    raise AssertionError(msg)
+                return lambda: effects.publish(define(job, self._settings), outcome)
+            case EffectKind.TERMINATE:
+                return lambda: effects.terminate(define(job, self._settings), CANCELLED_MESSAGE, keep=False)
+            case EffectKind.STOP:
+                return lambda: effects.terminate(define(job, self._settings), KILLED_MESSAGE, keep=True)
+            case EffectKind.RESET | EffectKind.CLEANUP:
+                return lambda: effects.remove(job.id, job.workspace)

@@ -1,0 +1,142 @@
+"""The observer: it watches the executor and posts what it sees, so that a slow engine never blocks the loop.
+
+Events are hints only. One thread listens for them; the other asks the executor for all containers at once after
+each hint, after a request of the loop, and now and then in any case (an engine may drop events), and posts the
+answer stamped with when it was asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.errors import ExecutorError, ExecutorUnavailableError
+from jobrunner_cli.engine.work import Snapshot
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.executors.protocol import EventStream, Executor
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which the executor is asked even without a hint.
+_LONGEST_SILENCE = 5.0
+#: An engine that shuts down first ends its containers (Docker gives them 15 seconds) and then its event streams.
+_SHUTDOWN_SECONDS = 20.0
+_LONGEST_BACKOFF = 5.0
+_FIRST_BACKOFF = 0.1
+
+
+class Observer:
+    """Two threads that watch one executor on behalf of one work directory."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        owner: str,
+        *,
+        post: Callable[[Snapshot], None],
+        on_trouble: Callable[[str | None], None],
+    ) -> None:
+        """`post` gets every snapshot; `on_trouble` a line when the executor goes away, None when it is back."""
+        self._executor = executor
+        self._owner = owner
+        self._post = post
+        self._on_trouble = on_trouble
+        self._asked = Event()
+        self._stopped = Event()
+        self._lock = Lock()
+        self._stream: EventStream | None = None
+        self._away: list[tuple[float, float | None]] = []
+        self._thread = Thread(target=self._watch, name="observer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Have a new snapshot taken soon."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """End both threads; returns at once, a call of the engine that hangs is left to its time limit."""
+        self._stopped.set()
+        self._asked.set()
+        with self._lock:
+            if self._stream is not None:
+                self._stream.close()
+
+    def was_away(self, at: float) -> bool:
+        """Whether the executor was away at a UNIX time, or went away so shortly after it that it may have caused it."""
+        with self._lock:
+            return any(begin - _SHUTDOWN_SECONDS <= at and (end is None or at <= end) for begin, end in self._away)
+
+    def _watch(self) -> None:
+        backoff = _FIRST_BACKOFF
+        while not self._stopped.is_set():
+            try:
+                stream = self._executor.events(self._owner)
+            except (ExecutorUnavailableError, ExecutorError) as error:
+                self._mark_away(str(error))
+                self._stopped.wait(backoff)
+                backoff = min(backoff * 2, _LONGEST_BACKOFF)
+                continue
+            backoff = _FIRST_BACKOFF
+            with self._lock:
+                self._stream = stream
+            self._asked.set()
+            try:
+                self._serve(stream)
+            except ExecutorUnavailableError as error:
+                self._mark_away(str(error))
+            finally:
+                stream.close()
+
+    def _serve(self, stream: EventStream) -> None:
+        """Take snapshots as long as the stream lives. Raises ExecutorUnavailableError when it breaks."""
+        broken: list[ExecutorUnavailableError] = []
+        listener = Thread(target=self._listen, args=(stream, broken), name="observer-events", daemon=True)
+        listener.start()
+        while not self._stopped.is_set():
+            self._asked.wait(_LONGEST_SILENCE)
+            self._asked.clear()
+            if broken:
+                raise broken[0]
+            if self._stopped.is_set():
+                return
+            asked_at = time.monotonic()
+            containers = self._executor.list(self._owner)
+            self._mark_back()
+            self._post(Snapshot(asked_at=asked_at, containers=containers))
+
+    def _listen(self, stream: EventStream, broken: list[ExecutorUnavailableError]) -> None:
+        while not self._stopped.is_set():
+            try:
+                if stream.wait(_LONGEST_SILENCE):
+                    self._asked.set()
+            except ExecutorUnavailableError as error:
+                broken.append(error)
+                self._asked.set()
+                return
+
+    def _mark_away(self, reason: str) -> None:
+        if self._stopped.is_set():
+            return
+        with self._lock:
+            already = bool(self._away) and self._away[-1][1] is None
+            if not already:
+                self._away.append((time.time(), None))
+        if not already:
+            log.warning("The executor does not answer: %s", reason)
+            self._on_trouble(reason)
+
+    def _mark_back(self) -> None:
+        with self._lock:
+            if not self._away or self._away[-1][1] is not None:
+                return
+            begin, _ = self._away[-1]
+            self._away[-1] = (begin, time.time())
+        log.info("The executor answers again")
+        self._on_trouble(None)

@@ -1,0 +1,40 @@
+"""The hands of the loop: bounded pools of threads that do effects and post what came out.
+
+The threads are daemons on purpose: a runner that has to leave at once leaves, and what was in their hands is done
+again by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+
+
+class Pool:
+    """A bounded number of threads that take tasks in order; threads are made when they are first needed."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = size
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._submitted = 0
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Have a task done; it must not raise. Called by one thread only."""
+        self._tasks.put(task)
+        self._submitted += 1
+        if len(self._threads) < min(self._size, self._submitted):
+            thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """Let the threads end once the tasks before are done."""
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()

@@ -1,0 +1,100 @@
+"""Everything that a runner needs, put together: lock, table, executor, repositories, hands, eyes and the loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.errors import ConfigurationError
+from jobrunner_cli.engine.masking import Masker
+from jobrunner_cli.engine.running.board import Board
+from jobrunner_cli.engine.running.controller import Controller, Listener
+from jobrunner_cli.engine.running.effects import Effects
+from jobrunner_cli.engine.running.hands import Hands
+from jobrunner_cli.engine.running.observer import Observer
+from jobrunner_cli.engine.store.database import Database, ensure_migrated
+from jobrunner_cli.engine.store.locks import RunnerLock, workdir_id
+from jobrunner_cli.engine.study.repository import GitAccess, Repositories
+from jobrunner_cli.engine.weights import load_weights
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.executors.protocol import Executor
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.models import Job
+
+
+def make_executor(settings: Settings) -> Executor:
+    """The executor that the settings name.
+
+    Raises ConfigurationError for one that isolates nothing on a backend with real data.
+    """
+    if settings.executor == "process":
+        if not settings.using_dummy_data_backend:
+            msg = f"EXECUTOR=process isolates nothing and is refused on backend {settings.backend}, which has real data"
+            raise ConfigurationError(msg, hint="set EXECUTOR=docker")
+        from jobrunner_cli.engine.executors.process import ProcessExecutor
+
+        return ProcessExecutor(volumes_dir=settings.high_privacy_volume_dir)
+    # docker-py and what it imports take a tenth of a second, which no other command should pay.
+    from jobrunner_cli.engine.executors.docker import DockerExecutor
+
+    return DockerExecutor.from_environment(os.environ, registry=settings.docker_registry)
+
+
+def make_repositories(settings: Settings) -> Repositories:
+    """The studies' repositories, reached as the settings allow."""
+    return Repositories(
+        GitAccess(
+            repos_dir=settings.repos_dir,
+            backend=settings.backend,
+            token=settings.private_repo_access_token,
+            use_proxy=settings.github_proxy,
+        )
+    )
+
+
+@contextmanager
+def _releasing(lock: RunnerLock) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def runner(
+    settings: Settings,
+    listener: Listener,
+    *,
+    executor: Executor | None = None,
+    only: Callable[[Sequence[Job]], Collection[str]] | None = None,
+    lock_timeout: float = 0.0,
+) -> Iterator[tuple[Controller, Board]]:
+    """A controller that is ready to run, holding the runner lock of its work directory.
+
+    Raises RunnerActiveError if another process holds it, DatabaseNotMigratedError, ConfigurationError, and
+    ExecutorUnavailableError if the executor does not answer now.
+    """
+    executor = executor or make_executor(settings)
+    ensure_migrated(settings.database_path)
+    lock = RunnerLock(settings.runner_lock_path)
+    lock.acquire(lock_timeout)
+    with _releasing(lock), Database(settings.database_path) as database:
+        owner = workdir_id(settings.workdir)
+        executor.check()
+        weights = load_weights(settings.job_resource_weights)
+        board = Board(database, settings, weights, only=only)
+        controller = Controller(settings=settings, board=board, listener=listener)
+        observer = Observer(executor, owner, post=controller.post, on_trouble=controller.trouble)
+        effects = Effects(
+            settings=settings,
+            executor=executor,
+            repositories=make_repositories(settings),
+            owner=owner,
+            masker=Masker(settings.secrets()),
+            was_away=observer.was_away,
+        )
+        controller.attach(Hands(effects, settings, controller.post), observer)
+        yield controller, board

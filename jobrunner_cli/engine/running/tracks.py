@@ -1,0 +1,76 @@
+"""What the loop remembers of a job besides its row: the effect in flight, and what the last ones left to know.
+
+Nothing here is truth: a fresh runner begins with empty tracks and finds every job where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from threading import Event
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.work import ActiveJob, EffectKind, Intent, Outcome
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.store.models import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectDone:
+    """An effect has ended, one way or the other."""
+
+    job_id: str
+    kind: EffectKind
+    #: monotonic seconds
+    ended_at: float
+    #: what it found out; None where there is nothing to say
+    value: object = None
+    #: what it raised
+    error: Exception | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Track:
+    """The loop's memory of one job."""
+
+    in_flight: EffectKind | None = None
+    #: set to have the effect in flight broken off
+    stop: Event = field(default_factory=Event)
+    #: why the effect in flight was begun
+    cause: str = ""
+    effect_ended_at: float | None = None
+    #: monotonic seconds before which nothing is tried again, and how often it was tried already
+    not_before: float | None = None
+    attempts: int = 0
+    provisioned: bool = False
+    #: why the container could not be started
+    failed_start: str | None = None
+    #: the stored verdict
+    outcome: Outcome | None = None
+
+
+def active_job(
+    job: Job, track: Track, intents: tuple[Intent, ...], weight: Fraction, uses_real_database: bool
+) -> ActiveJob:
+    """The scheduler's view of a row and its track."""
+    return ActiveJob(
+        id=job.id,
+        workspace=job.workspace,
+        action=job.action,
+        code=job.status_code,
+        requires_db=bool(job.requires_db),
+        uses_real_database=uses_real_database,
+        wait_for=tuple(job.wait_for_job_ids or ()),
+        needs=tuple(job.requires_outputs_from or ()),
+        created_at=job.created_at,
+        code_since=job.status_code_updated_at / 1e9,
+        weight=weight,
+        restarts=job.restarts,
+        intents=intents,
+        verdict_stored=track.outcome is not None,
+        in_flight=track.in_flight,
+        effect_ended_at=track.effect_ended_at,
+        not_before=track.not_before,
+        provisioned=track.provisioned,
+    )

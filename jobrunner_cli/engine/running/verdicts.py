@@ -1,0 +1,107 @@
+"""How a job ended, in a code and in words: from the exit of its container and what its patterns matched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jobrunner_cli.engine.jobfiles.matching import Matched
+from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.work import (
+    ContainerDetail,
+    ContainerState,
+    JobDefinition,
+    Outcome,
+    StoredOutput,
+    quote_names,
+)
+
+#: What the exit codes of a database job mean (section 4).
+DATABASE_EXIT_CODES = {
+    3: "a transient database error; run the action again",
+    4: "new data is being imported into the database; run the action again later",
+    5: "something went wrong with the database; contact support",
+}
+
+_KILLED = 137
+_NOT_STARTED = 127
+
+
+def judge(
+    job: JobDefinition,
+    detail: ContainerDetail,
+    matched: Matched,
+    outputs: Sequence[StoredOutput],
+    *,
+    failed_start: str | None,
+    finalized_at: int,
+    mask: Callable[[str], str],
+) -> Outcome:
+    """The outcome of a job whose container has ended, or could not be started (`failed_start` says why)."""
+    exit_code = detail.exit_code
+    if exit_code is None or (detail.state is ContainerState.CREATED and exit_code == 0):
+        exit_code = _NOT_STARTED
+    code, message, hint = _verdict(job, detail, matched, outputs, exit_code, failed_start)
+    return Outcome(
+        code=code,
+        message=mask(message),
+        hint=mask(hint) if hint else None,
+        exit_code=exit_code,
+        image_id=detail.image_id,
+        outputs=tuple(outputs),
+        unmatched_patterns=matched.unmatched_patterns,
+        unmatched_outputs=matched.unmatched_files,
+        refused=matched.refused,
+        finalized_at=finalized_at,
+        container_metadata=detail.metadata,
+    )
+
+
+def _verdict(
+    job: JobDefinition,
+    detail: ContainerDetail,
+    matched: Matched,
+    outputs: Sequence[StoredOutput],
+    exit_code: int,
+    failed_start: str | None,
+) -> tuple[StatusCode, str, str | None]:
+    if exit_code != 0:
+        reason = _reason(job, detail, exit_code, failed_start)
+        message = f"Job exited with an error: {reason}"
+        return StatusCode.NONZERO_EXIT, message, f"its log says more: jobrunner jobs logs {job.id}"
+    if matched.unmatched_patterns:
+        message = f"No outputs found matching patterns: {quote_names(matched.unmatched_patterns, most=10)}"
+        return StatusCode.UNMATCHED_PATTERNS, message, _hint_of_unmatched(matched)
+    held_back = sum(1 for output in outputs if output.excluded)
+    if held_back:
+        files = "1 file was" if held_back == 1 else f"{held_back} files were"
+        message = f"Completed successfully, but {files} held back from the medium privacy store"
+        return StatusCode.SUCCEEDED, message, "the log and the .txt file in place of each say why"
+    return StatusCode.SUCCEEDED, "Completed successfully", None
+
+
+def _reason(job: JobDefinition, detail: ContainerDetail, exit_code: int, failed_start: str | None) -> str:
+    if failed_start is not None:
+        return failed_start
+    if detail.out_of_memory:
+        return f"ran out of memory (limit {_size(job.memory_limit)})"
+    if exit_code == _KILLED:
+        return "it was killed, by an operator or because it reached a memory limit (exit code 137)"
+    if job.requires_db and exit_code in DATABASE_EXIT_CODES:
+        return f"{DATABASE_EXIT_CODES[exit_code]} (exit code {exit_code})"
+    return f"exit code {exit_code}"
+
+
+def _hint_of_unmatched(matched: Matched) -> str:
+    if matched.refused:
+        refused = [f"{path} ({reason})" for path, reason in matched.refused.items()]
+        return f"these could not be taken: {quote_names(refused, most=5)}"
+    if matched.unmatched_files:
+        return f"files that it made and no pattern matches: {quote_names(matched.unmatched_files, most=10)}"
+    return "the command made no new files"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:g} {unit}"
+    return f"{count} bytes"

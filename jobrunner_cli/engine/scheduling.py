@@ -1,0 +1,400 @@
+"""Which job moves next: a pure function from the active jobs and the world to decisions (section 2).
+
+No I/O and no clock. Everything that a rule between jobs needs (capacity, fair shares, who publishes while who lays
+out) is decided here, in one look over all of them, and not by locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, Intent, IntentKind, World
+
+#: How often a job is started over after its container was lost, before it is given up (section 2).
+MOST_RESTARTS = 3
+
+_WAITS_FOR_CAPACITY = frozenset({StatusCode.WAITING_ON_WORKERS, StatusCode.WAITING_ON_DB_WORKERS})
+_EFFECTS_ON_INPUTS = frozenset({EffectKind.PREPARE})
+_STOPS = frozenset({IntentKind.CANCEL, IntentKind.KILL})
+
+ALREADY_FINISHED = "already finished"
+DEPENDENCY_FAILED_MESSAGE = "Not starting as dependency failed"
+CANCELLED_MESSAGE = "Cancelled by user"
+KILLED_MESSAGE = "Killed by an administrator"
+
+
+def decide(jobs: Sequence[ActiveJob], world: World) -> list[Decision]:
+    """What happens next to each job that moves; jobs that stay as they are have no decision.
+
+    Every path is legal, the sum of the weights of running jobs stays within the workers, and no decision touches
+    a job for which an effect is in flight.
+    """
+    return _Look(jobs, world).decisions()
+
+
+def stop_wanted(job: ActiveJob) -> bool:
+    """Whether what is in flight for a job should be broken off, because the job is to be ended."""
+    interruptible = {EffectKind.PROVISION, EffectKind.PREPARE, EffectKind.FINALIZE}
+    return job.in_flight in interruptible and any(intent.kind in _STOPS for intent in job.intents)
+
+
+class _Look:
+    """One look at all active jobs. Decisions are taken in order, and each sees those before it."""
+
+    def __init__(self, jobs: Sequence[ActiveJob], world: World) -> None:
+        self._world = world
+        self._jobs = {job.id: job for job in jobs}
+        self._codes: dict[str, StatusCode] = {**world.ended, **{job.id: job.code for job in jobs}}
+        self._effects = {job.id: job.in_flight for job in jobs if job.in_flight is not None}
+        self._decided: dict[str, Decision] = {}
+        running = [job for job in jobs if job.state is State.RUNNING]
+        self._used = sum((job.weight for job in running), Fraction(0))
+        self._used_db = sum((job.weight for job in running if job.requires_db), Fraction(0))
+        self._running_in: dict[str, int] = {}
+        for job in running:
+            self._running_in[job.workspace] = self._running_in.get(job.workspace, 0) + 1
+
+    def decisions(self) -> list[Decision]:
+        """All decisions of this look."""
+        for job in self._jobs.values():
+            self._heed_intents(job)
+        self._propagate_failures()
+        for job in self._jobs.values():
+            if job.state is State.RUNNING and self._is_free(job):
+                self._follow(job)
+        waiting = [job for job in self._jobs.values() if job.state is State.PENDING and self._is_free(job)]
+        candidates = [job for job in waiting if not self._must_wait(job)]
+        self._start(candidates)
+        if not self._world.draining:
+            self._provision_ahead(waiting)
+        return list(self._decided.values())
+
+    # What each decision does to the picture that later ones see.
+
+    def _decide(self, job: ActiveJob, decision: Decision) -> None:
+        self._decided[job.id] = decision
+        if decision.path:
+            self._codes[job.id] = decision.path[-1]
+        if decision.effect is not None:
+            self._effects[job.id] = decision.effect
+
+    def _is_free(self, job: ActiveJob) -> bool:
+        """Nothing was decided, nothing is in flight, and no waiting time after a trouble is running."""
+        later = job.not_before is not None and self._world.monotonic < job.not_before
+        return job.in_flight is None and job.id not in self._decided and not later
+
+    # 1. Cancelled and killed jobs, before anything else.
+
+    def _heed_intents(self, job: ActiveJob) -> None:
+        if not job.intents:
+            return
+        if job.verdict_stored:
+            answers = {intent.id: ALREADY_FINISHED for intent in job.intents}
+            self._decide(job, Decision(job_id=job.id, answered=answers, cause="too late to stop"))
+            return
+        if job.in_flight is not None:
+            return
+        wish = next((intent for intent in job.intents if intent.kind in _STOPS), None)
+        if wish is None:
+            answers = {intent.id: "the job is not finished; kill it with --cleanup" for intent in job.intents}
+            self._decide(job, Decision(job_id=job.id, answered=answers))
+        elif job.state is State.PENDING:
+            self._decide(job, ended_by(job, wish, effect=EffectKind.CLEANUP))
+        elif self._is_free(job):
+            clean = wish.kind is IntentKind.CANCEL or any(i.kind is IntentKind.CLEANUP for i in job.intents)
+            effect = EffectKind.TERMINATE if clean else EffectKind.STOP
+            self._decide(job, Decision(job_id=job.id, effect=effect, cause=wish.kind.value))
+
+    # 2. Failure travels down a chain at once.
+
+    def _propagate_failures(self) -> None:
+        dependants: dict[str, list[ActiveJob]] = {}
+        for job in self._jobs.values():
+            for needed in job.wait_for:
+                dependants.setdefault(needed, []).append(job)
+        failed = [job_id for job_id in dependants if self._has_failed(job_id)]
+        while failed:
+            for job in dependants.get(failed.pop(), ()):
+                if job.state is State.PENDING and job.in_flight is None and not self._has_failed(job.id):
+                    self._decide(
+                        job,
+                        Decision(
+                            job_id=job.id,
+                            path=(StatusCode.DEPENDENCY_FAILED,),
+                            message=DEPENDENCY_FAILED_MESSAGE,
+                            cause="a job it needs failed",
+                            effect=EffectKind.CLEANUP if job.provisioned else None,
+                        ),
+                    )
+                    failed.append(job.id)
+
+    def _has_failed(self, job_id: str) -> bool:
+        # A row that is not there any more can never succeed.
+        code = self._codes.get(job_id)
+        return code is None or state_of(code) is State.FAILED
+
+    # 3. Running jobs.
+
+    def _follow(self, job: ActiveJob) -> None:
+        if self._interrupted_by_maintenance(job):
+            self._decide(job, Decision(job_id=job.id, effect=EffectKind.RESET, cause="database maintenance"))
+            return
+        match job.code:
+            case StatusCode.PREPARING if not self._world.draining and not self._inputs_are_moving(job):
+                self._decide(job, Decision(job_id=job.id, effect=EffectKind.PREPARE))
+            case StatusCode.PREPARED if not self._world.draining:
+                self._decide(job, Decision(job_id=job.id, effect=EffectKind.START))
+            case StatusCode.EXECUTING:
+                self._follow_container(job)
+            case StatusCode.EXECUTED if not self._world.draining:
+                self._decide(
+                    job,
+                    Decision(
+                        job_id=job.id,
+                        path=(StatusCode.FINALIZING,),
+                        message="Storing outputs",
+                        cause="the command has ended",
+                        effect=EffectKind.FINALIZE,
+                    ),
+                )
+            case StatusCode.FINALIZING if job.verdict_stored:
+                if not self._outputs_are_being_read(job):
+                    self._decide(job, Decision(job_id=job.id, effect=EffectKind.PUBLISH))
+            case StatusCode.FINALIZING if not self._world.draining:
+                self._decide(job, Decision(job_id=job.id, effect=EffectKind.FINALIZE))
+            case StatusCode.FINALIZED:
+                # Only a row of an older program rests here: without a verdict nothing tells what it stored.
+                self._decide(job, Decision(job_id=job.id, effect=EffectKind.RESET, cause="no recorded verdict"))
+            case _:
+                pass
+
+    def _follow_container(self, job: ActiveJob) -> None:
+        snapshot = self._world.snapshot
+        if snapshot is None or (job.effect_ended_at is not None and snapshot.asked_at <= job.effect_ended_at):
+            return
+        match snapshot.containers.get(job.id):
+            case ContainerState.RUNNING:
+                return
+            case ContainerState.EXITED:
+                if not self._world.draining:
+                    self._decide(
+                        job,
+                        Decision(
+                            job_id=job.id,
+                            path=(StatusCode.EXECUTED, StatusCode.FINALIZING),
+                            message="Storing outputs",
+                            cause="the container exited",
+                            effect=EffectKind.FINALIZE,
+                        ),
+                    )
+            case ContainerState.CREATED:
+                if not self._world.draining:
+                    self._decide(job, Decision(job_id=job.id, effect=EffectKind.START))
+            case None:
+                self._decide(job, Decision(job_id=job.id, effect=EffectKind.RESET, cause="the container disappeared"))
+
+    def _interrupted_by_maintenance(self, job: ActiveJob) -> bool:
+        # A command that has ended does not touch the database any more; its outputs may as well be kept.
+        before_its_end = {StatusCode.PREPARING, StatusCode.PREPARED, StatusCode.EXECUTING}
+        return self._world.maintenance_since is not None and job.uses_real_database and job.code in before_its_end
+
+    def _inputs_are_moving(self, job: ActiveJob) -> bool:
+        """A job of this workspace that publishes what this one needs has its verdict, but is not done."""
+        return any(
+            other.verdict_stored
+            and other.action in job.needs
+            and other.workspace == job.workspace
+            and other.id != job.id
+            for other in self._jobs.values()
+        )
+
+    def _outputs_are_being_read(self, job: ActiveJob) -> bool:
+        """Another job of this workspace lays out the outputs of this one's action right now."""
+        return any(
+            effect in _EFFECTS_ON_INPUTS
+            and self._jobs[job_id].workspace == job.workspace
+            and job.action in self._jobs[job_id].needs
+            for job_id, effect in self._effects.items()
+            if job_id in self._jobs
+        )
+
+    # 4. Pending jobs: those that must wait whatever the capacity is.
+
+    def _must_wait(self, job: ActiveJob) -> bool:
+        world = self._world
+        paused = world.paused_since or world.paused_workspaces.get(job.workspace) or world.paused_jobs.get(job.id)
+        if paused:
+            self._wait(job, StatusCode.WAITING_PAUSED, f"Paused since {paused}")
+        elif world.maintenance_since is not None and job.uses_real_database:
+            self._wait(job, StatusCode.WAITING_DB_MAINTENANCE, "Waiting for database maintenance to finish")
+        elif any(state_of(self._codes[needed]) is not State.SUCCEEDED for needed in job.wait_for):
+            self._wait(job, StatusCode.WAITING_ON_DEPENDENCIES, "Waiting on dependencies")
+        else:
+            return False
+        return True
+
+    def _wait(self, job: ActiveJob, code: StatusCode, message: str) -> None:
+        if job.code is not code:
+            self._decide(job, Decision(job_id=job.id, path=(code,), message=message, cause=message))
+
+    # 5. Pending jobs that only capacity can hold up.
+
+    def _start(self, candidates: list[ActiveJob]) -> None:
+        reserved = False
+        by_workspace: dict[str, list[ActiveJob]] = {}
+        for job in sorted(candidates, key=self._rank_in_workspace):
+            by_workspace.setdefault(job.workspace, []).append(job)
+        queues = {workspace: iter(queue) for workspace, queue in by_workspace.items()}
+        heads = {workspace: next(queue) for workspace, queue in queues.items()}
+        # Ranks change with every start, but only between workspaces: the heads of the queues are all that can be next.
+        while heads:
+            workspace = min(
+                heads, key=lambda name: (self._running_in.get(name, 0), *self._rank_in_workspace(heads[name]))
+            )
+            job = heads[workspace]
+            following = next(queues[workspace], None)
+            if following is None:
+                del heads[workspace]
+            else:
+                heads[workspace] = following
+            lacking = StatusCode.WAITING_ON_WORKERS if reserved else self._lacking(job)
+            if lacking is None:
+                self._start_one(job)
+            else:
+                self._hold(job, lacking)
+                reserved = reserved or self._is_starved(job)
+
+    def _rank_in_workspace(self, job: ActiveJob) -> tuple[bool, bool, int, str]:
+        starved_heavy = job.weight > 1 and self._is_starved(job)
+        return (not starved_heavy, not job.requires_db, job.created_at, job.id)
+
+    def _is_starved(self, job: ActiveJob) -> bool:
+        waited = self._world.now - job.code_since
+        return job.code in _WAITS_FOR_CAPACITY and waited >= self._world.starvation_seconds
+
+    def _lacking(self, job: ActiveJob) -> StatusCode | None:
+        """The capacity that is not there; a job that no empty machine could hold fits an empty one."""
+        if self._used and self._used + job.weight > self._world.max_workers:
+            return StatusCode.WAITING_ON_WORKERS
+        if job.requires_db and self._used_db and self._used_db + job.weight > self._world.max_db_workers:
+            return StatusCode.WAITING_ON_DB_WORKERS
+        return None
+
+    def _hold(self, job: ActiveJob, code: StatusCode) -> None:
+        what = "database workers" if code is StatusCode.WAITING_ON_DB_WORKERS else "workers"
+        self._wait(job, code, f"Waiting on available {what}")
+
+    def _start_one(self, job: ActiveJob) -> None:
+        if self._world.draining:
+            return
+        self._used += job.weight
+        self._used_db += job.weight if job.requires_db else 0
+        self._running_in[job.workspace] = self._running_in.get(job.workspace, 0) + 1
+        effect = None if self._inputs_are_moving(job) else EffectKind.PREPARE
+        self._decide(
+            job,
+            Decision(job_id=job.id, path=(StatusCode.PREPARING,), message="Preparing", cause="its turn", effect=effect),
+        )
+
+    # 6. Time hidden where it can be: the next ones get their code and their container while they wait.
+
+    def _provision_ahead(self, waiting: list[ActiveJob]) -> None:
+        room = self._world.provision_ahead
+        room -= sum(1 for job in self._jobs.values() if job.state is State.PENDING and job.provisioned)
+        room -= sum(1 for effect in self._effects.values() if effect is EffectKind.PROVISION)
+        for job in sorted(waiting, key=lambda job: (job.created_at, job.id)):
+            if room <= 0:
+                return
+            if job.provisioned or not self._is_next(job):
+                continue
+            decision = self._decided.get(job.id, Decision(job_id=job.id))
+            self._decide(job, replace(decision, effect=EffectKind.PROVISION))
+            room -= 1
+
+    def _is_next(self, job: ActiveJob) -> bool:
+        """It waits for workers, or for nothing but jobs that are under way."""
+        if job.intents or self._codes[job.id] not in {*_WAITS_FOR_CAPACITY, StatusCode.WAITING_ON_DEPENDENCIES}:
+            return False
+        under_way = {State.RUNNING, State.SUCCEEDED}
+        return all(state_of(self._codes[needed]) in under_way for needed in job.wait_for)
+
+
+def ended_by(job: ActiveJob, wish: Intent, *, effect: EffectKind | None) -> Decision:
+    """The decision that ends a job because somebody wanted it, answering all its open intents."""
+    cancelled = wish.kind is IntentKind.CANCEL
+    return Decision(
+        job_id=job.id,
+        path=(StatusCode.CANCELLED_BY_USER if cancelled else StatusCode.KILLED_BY_ADMIN,),
+        message=CANCELLED_MESSAGE if cancelled else KILLED_MESSAGE,
+        cause=wish.kind.value,
+        effect=effect,
+        answered={intent.id: "done" for intent in job.intents},
+        cancelled=cancelled,
+    )
+
+
+def started_over(job: ActiveJob, reason: str) -> Decision:
+    """The decision after a job's container was lost: wait to be started over, or give up (section 2)."""
+    if reason == "database maintenance":
+        return Decision(
+            job_id=job.id,
+            path=(StatusCode.WAITING_DB_MAINTENANCE,),
+            message="Waiting for database maintenance to finish",
+            cause=reason,
+        )
+    if job.restarts >= MOST_RESTARTS:
+        return Decision(
+            job_id=job.id,
+            path=(StatusCode.INTERNAL_ERROR,),
+            message=f"Internal error: {reason}, after it had been started over {MOST_RESTARTS} times",
+            cause=reason,
+        )
+    return Decision(
+        job_id=job.id,
+        path=(StatusCode.WAITING_ON_REBOOT,),
+        message=f"Waiting to be started over: {reason}",
+        cause=reason,
+        counts_restart=True,
+    )
+
+
+def explain(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str]:
+    """Why a job is where it is, one reason a line, by name: what it waits for and who holds it up."""
+    if job.state is State.RUNNING:
+        return []
+    by_id: Mapping[str, ActiveJob] = {other.id: other for other in jobs}
+    reasons = []
+    for scope, since in (
+        ("the backend is", world.paused_since),
+        (f"workspace {job.workspace} is", world.paused_workspaces.get(job.workspace)),
+        ("this job is", world.paused_jobs.get(job.id)),
+    ):
+        if since:
+            reasons.append(f"{scope} paused since {since}")
+    if world.maintenance_since is not None and job.uses_real_database:
+        reasons.append(f"the database is under maintenance since {world.maintenance_since}")
+    for needed in job.wait_for:
+        other = by_id.get(needed)
+        if other is not None:
+            reasons.append(f"it needs {other.action} ({needed}), which is {other.code.value}")
+    running = [other for other in jobs if other.state is State.RUNNING and other.id != job.id]
+    used = sum((other.weight for other in running), Fraction(0))
+    if not reasons and used and used + job.weight > world.max_workers:
+        holders = ", ".join(f"{other.workspace}/{other.action}" for other in running)
+        reasons.append(
+            f"it needs {_units(job.weight)} of {world.max_workers} worker slots, and {_units(used)} are used by {holders}"
+        )
+        ahead = sum(
+            1
+            for other in jobs
+            if other.code in _WAITS_FOR_CAPACITY and (other.created_at, other.id) < (job.created_at, job.id)
+        )
+        reasons.append(f"older jobs that wait for a slot, too: {ahead}")
+    return reasons
+
+
+def _units(weight: Fraction) -> str:
+    return str(int(weight)) if weight.denominator == 1 else f"{float(weight):g}"

@@ -1,0 +1,1 @@
+"""The table of jobs: stored classes, migrations, named questions, intents and locks."""

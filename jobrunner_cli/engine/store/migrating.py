@@ -1,0 +1,147 @@
+"""Making a database, and bringing an older one up to date, with a backup first.
+
+A crash at any point leaves a database at some level of `MIGRATIONS`, or an empty one; the next `migrate` goes on there.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jobrunner_cli.engine.errors import ConfigurationError
+from jobrunner_cli.engine.store.database import Connection, open_file, too_new, translated
+from jobrunner_cli.engine.store.locks import RunnerLock
+from jobrunner_cli.engine.store.mapper import schema_of, statements
+from jobrunner_cli.engine.store.models import MIGRATIONS, NEWEST_LEVEL, STORED
+
+#: Seconds that `migrate` waits for another process that is at work on the same directory or file.
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationReport:
+    """What `migrate` did."""
+
+    path: Path
+    #: the database was made anew
+    created: bool
+    #: None if it was made anew
+    from_level: int | None
+    to_level: int
+    #: None if nothing needed a backup
+    backup_path: Path | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done at all."""
+        return self.from_level != self.to_level
+
+
+def migrate(path: Path, *, patience: float = _PATIENCE) -> MigrationReport:
+    """Make the database, or bring it to the newest level; one that is up to date is left alone.
+
+    Works under the runner lock of the directory that the file is in. Raises RunnerActiveError if a runner holds it,
+    DatabaseNotMigratedError for a database from a newer version, ConfigurationError for what is no database of
+    jobrunner's, DatabaseBusyError if somebody else keeps it locked.
+    """
+    if path.is_dir():
+        msg = f"{path} is a directory, not a database"
+        raise ConfigurationError(msg)
+    if path.exists():
+        with translated(path), closing(open_file(path, patience=patience, may_create=False)) as conn:
+            if conn.level() == NEWEST_LEVEL and conn.has_table("job"):
+                return _report(path, NEWEST_LEVEL)
+            _require_ours(conn)
+    lock = RunnerLock(path.parent / "runner.lock")
+    lock.acquire(timeout=patience)
+    try:
+        with translated(path), closing(open_file(path, patience=patience, may_create=True)) as conn:
+            return _bring_up(conn)
+    finally:
+        lock.release()
+
+
+def _report(path: Path, from_level: int | None, backup: Path | None = None) -> MigrationReport:
+    return MigrationReport(
+        path=path, created=from_level is None, from_level=from_level, to_level=NEWEST_LEVEL, backup_path=backup
+    )
+
+
+def _require_ours(conn: Connection) -> None:
+    level = conn.level()
+    if level > NEWEST_LEVEL:
+        raise too_new(conn.path, level)
+    tables = conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    if tables and not (conn.has_table("job") and conn.has_table("job_request")):
+        msg = f"{conn.path} is a SQLite database, but not one of jobrunner's"
+        raise ConfigurationError(msg, hint="name another file, or move this one away")
+
+
+def _bring_up(conn: Connection) -> MigrationReport:
+    _require_ours(conn)
+    if not conn.has_table("job"):
+        conn.execute("PRAGMA journal_mode = WAL").fetchall()
+        _apply(conn, schema_of(STORED), NEWEST_LEVEL)
+        return _report(conn.path, None)
+    level = conn.level()
+    if level == NEWEST_LEVEL:
+        return _report(conn.path, level)
+    backup = _back_up(conn, level)
+    conn.execute("PRAGMA journal_mode = WAL").fetchall()
+    for following in range(level + 1, NEWEST_LEVEL + 1):
+        _apply(conn, statements(MIGRATIONS[following]), following)
+    return _report(conn.path, level, backup)
+
+
+def _apply(conn: Connection, script: list[str], level: int) -> None:
+    """One transaction for the statements and the level they lead to."""
+    with conn.transaction():
+        for statement in script:
+            conn.execute(statement)
+        conn.execute(f"PRAGMA user_version = {level}")
+
+
+def _back_up(conn: Connection, level: int) -> Path:
+    """Copy the database beside itself; the copy has its name only when it is whole and on disk."""
+    path = conn.path
+    for leftover in path.parent.glob(f".{path.name}.*.unfinished*"):
+        leftover.unlink()
+    stem = f"{path.name}.level-{level}.{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    draft = path.with_name(f".{stem}.unfinished")
+    try:
+        # Readable by the same people as the database itself, from its first byte.
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, path.stat().st_mode & 0o777))
+        with closing(open_file(draft, patience=0, may_create=False)) as copy:
+            conn.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+        _sync(draft)
+        finished = _free_name(path.with_name(f"{stem}Z.backup"))
+        draft.rename(finished)
+        _sync(path.parent)
+    except OSError as error:
+        msg = f"no backup of {path} can be made, so nothing was changed: {error.strerror}"
+        raise ConfigurationError(msg, hint="the directory needs space for a copy, and must be writable") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return finished
+
+
+def _free_name(path: Path) -> Path:
+    """The name itself, or with a number if a backup of the same second has it."""
+    name, number = path, 1
+    while name.exists():
+        number += 1
+        name = path.with_name(f"{path.name}-{number}")
+    return name
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,274 @@
+"""Every named question that the program asks of the tables. Nothing here writes.
+
+Hot questions touch unfinished jobs only, or go through an index: finished jobs accumulate for years.
+"""
+
+# ruff: noqa: S608 - what is put into the statements are the constants of this file; values are parameters.
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from jobrunner_cli.engine.states import State, StatusCode
+from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.mapper import find_one, find_where, id_list
+from jobrunner_cli.engine.store.models import (
+    Acknowledgement,
+    Flag,
+    HistoryEntry,
+    Job,
+    Pause,
+    Result,
+    SavedJobRequest,
+    read_code,
+)
+from jobrunner_cli.engine.store.outcomes import outcome_from_json
+from jobrunner_cli.engine.work import Outcome
+
+#: The condition of the partial index, word for word: SQLite uses the index only for a query that repeats it.
+_ACTIVE = "state NOT IN ('failed', 'succeeded')"
+_FINISHED_STATES = (State.SUCCEEDED, State.FAILED)
+_AMONG = "IN (SELECT value FROM json_each(?))"
+
+
+def active_jobs(conn: Connection) -> list[Job]:
+    """All unfinished jobs, oldest first."""
+    return find_where(conn, Job, f"WHERE {_ACTIVE} ORDER BY created_at, rowid")
+
+
+def job_by_id(conn: Connection, job_id: str) -> Job | None:
+    """The job with exactly this id."""
+    return find_one(conn, Job, "WHERE id = ?", (job_id,))
+
+
+def jobs_by_ids(conn: Connection, ids: Iterable[str]) -> dict[str, Job]:
+    """Those of these jobs that exist, by id."""
+    return {job.id: job for job in find_where(conn, Job, f"WHERE id {_AMONG}", (id_list(ids),))}
+
+
+def find_jobs(conn: Connection, text: str) -> list[Job]:
+    """The jobs that a user may mean by this text, newest first; several mean that it is ambiguous.
+
+    The text is any part of an id (the whole of one is never ambiguous), or `workspace/action`, which is the latest of
+    those jobs, and one that ran before one that only reports.
+    """
+    text = text.strip()
+    workspace, slash, action = text.partition("/")
+    if slash:
+        rank = "ORDER BY run_command IS NULL, created_at DESC, rowid DESC LIMIT 1"
+        return find_where(conn, Job, f"WHERE workspace = ? AND action = ? {rank}", (workspace, action))
+    if not text:
+        return []
+    exact = job_by_id(conn, text.lower())
+    if exact is not None:
+        return [exact]
+    rows = conn.execute("SELECT id FROM job WHERE instr(id, ?) > 0", (text.lower(),)).fetchall()
+    return sorted(jobs_by_ids(conn, (row["id"] for row in rows)).values(), key=lambda job: -job.created_at)
+
+
+def latest_jobs(conn: Connection, workspace: str, actions: Iterable[str]) -> dict[str, Job]:
+    """Action -> its most recent job in the workspace that was not cancelled and does not only report (section 3)."""
+    condition = "cancelled IS NOT 1 AND status_code IS NOT 'cancelled_by_user'"
+    return _latest(conn, workspace, actions, condition)
+
+
+def latest_succeeded(conn: Connection, workspace: str, actions: Iterable[str]) -> dict[str, Job]:
+    """Action -> its most recent job in the workspace that ran and succeeded: what recorded the outputs now there."""
+    return _latest(conn, workspace, actions, "state = 'succeeded'")
+
+
+def _latest(conn: Connection, workspace: str, actions: Iterable[str], condition: str) -> dict[str, Job]:
+    clause = (
+        f"WHERE workspace = ? AND action = ? AND action <> '__error__' AND run_command IS NOT NULL AND {condition} "
+        "ORDER BY created_at DESC, rowid DESC"
+    )
+    found = {action: find_one(conn, Job, clause, (workspace, action)) for action in actions}
+    return {action: job for action, job in found.items() if job is not None}
+
+
+def codes_of(conn: Connection, ids: Iterable[str]) -> dict[str, StatusCode]:
+    """The codes of those of these jobs that exist."""
+    rows = conn.execute(f"SELECT id, state, status_code FROM job WHERE id {_AMONG}", (id_list(ids),)).fetchall()
+    return {row["id"]: read_code(row) for row in rows}
+
+
+def list_jobs(
+    conn: Connection,
+    *,
+    limit: int | None,
+    workspace: str | None = None,
+    states: Collection[State] | None = None,
+    active_only: bool = False,
+) -> list[Job]:
+    """Unfinished jobs first, then finished ones, each newest first, at most `limit` of them."""
+    ids = list_ids(conn, limit=limit, workspace=workspace, states=states, active_only=active_only)
+    found = jobs_by_ids(conn, ids)
+    return [found[job_id] for job_id in ids if job_id in found]
+
+
+def list_ids(
+    conn: Connection,
+    *,
+    limit: int | None,
+    workspace: str | None = None,
+    states: Collection[State] | None = None,
+    active_only: bool = False,
+) -> list[str]:
+    """The ids of what `list_jobs` lists, in its order: cheap for as many as there are."""
+    wanted = set(State if states is None else states)
+    scope = "" if workspace is None else "workspace = ? AND "
+    parameters = () if workspace is None else (workspace,)
+    columns, newest = "id, state, created_at, rowid", "ORDER BY created_at DESC, rowid DESC LIMIT ?"
+    most = -1 if limit is None else limit
+    rows = conn.execute(f"SELECT {columns} FROM job WHERE {scope}{_ACTIVE} {newest}", (*parameters, -1)).fetchall()
+    ids = [row["id"] for row in rows if row["state"] in wanted]
+    if active_only or len(ids) >= most >= 0:
+        return ids[:limit]
+    # One state at a time, so that each is read from an index in order.
+    finished: list[tuple[int, int, str]] = []
+    query = f"SELECT {columns} FROM job WHERE {scope}state = ? {newest}"
+    for state in wanted.intersection(_FINISHED_STATES):
+        rows = conn.execute(query, (*parameters, state.value, most)).fetchall()
+        finished += ((row["created_at"] or 0, row["rowid"], row["id"]) for row in rows)
+    finished.sort(reverse=True)
+    return [*ids, *(entry[2] for entry in finished)][:limit]
+
+
+def jobs_of_request(conn: Connection, request_id: str) -> list[Job]:
+    """The jobs of a request, as they were made."""
+    return find_where(conn, Job, "WHERE job_request_id = ? ORDER BY rowid", (request_id,))
+
+
+def jobs_of_requests(conn: Connection, request_ids: Iterable[str]) -> dict[str, list[Job]]:
+    """The jobs of several requests, by request; one without jobs is absent."""
+    clause = f"WHERE job_request_id {_AMONG} ORDER BY job_request_id, rowid"
+    found: dict[str, list[Job]] = {}
+    for job in find_where(conn, Job, clause, (id_list(request_ids),)):
+        found.setdefault(job.job_request_id, []).append(job)
+    return found
+
+
+def active_requests(conn: Connection) -> set[str]:
+    """The requests with unfinished jobs."""
+    # Not DISTINCT: for its sake SQLite would walk through the index of all requests.
+    rows = conn.execute(f"SELECT job_request_id FROM job WHERE {_ACTIVE}").fetchall()
+    return {row["job_request_id"] for row in rows}
+
+
+def saved_request(conn: Connection, request_id: str) -> SavedJobRequest | None:
+    """A request as it was received."""
+    return find_one(conn, SavedJobRequest, "WHERE id = ?", (request_id,))
+
+
+def saved_requests(conn: Connection, request_ids: Iterable[str]) -> dict[str, SavedJobRequest]:
+    """Those of these requests that were saved, by id."""
+    found = find_where(conn, SavedJobRequest, f"WHERE id {_AMONG}", (id_list(request_ids),))
+    return {request.id: request for request in found}
+
+
+def untold_requests(conn: Connection) -> dict[str, int]:
+    """Request -> its `changed_at`, where the job-server has not confirmed the latest change of its jobs."""
+    clause = "WHERE acknowledged_at IS NULL OR acknowledged_at < changed_at"
+    return {row.job_request_id: row.changed_at for row in find_where(conn, Acknowledgement, clause)}
+
+
+def changes_of_requests(conn: Connection, request_ids: Iterable[str]) -> dict[str, int]:
+    """Request -> its `changed_at`; to be read before the jobs that are sent, and confirmed after."""
+    found = find_where(conn, Acknowledgement, f"WHERE job_request_id {_AMONG}", (id_list(request_ids),))
+    return {row.job_request_id: row.changed_at for row in found}
+
+
+def flags(conn: Connection) -> list[Flag]:
+    """All flags that were ever set, by name."""
+    return find_where(conn, Flag, "ORDER BY id")
+
+
+def flag(conn: Connection, name: str) -> Flag | None:
+    """One flag, if it was ever set."""
+    return find_one(conn, Flag, "WHERE id = ?", (name,))
+
+
+def backend_paused(conn: Connection) -> Flag | None:
+    """The flag that pauses the whole backend, if it does (section 9)."""
+    found = flag(conn, "paused")
+    return found if found is not None and (found.value or "").lower() == "true" else None
+
+
+def in_maintenance(conn: Connection) -> Flag | None:
+    """The flag by which the database is under maintenance, if it is (section 9)."""
+    mode, by_hand = flag(conn, "mode"), flag(conn, "manual-db-maintenance")
+    if mode is not None and mode.value == "db-maintenance":
+        return mode
+    return by_hand if by_hand is not None and by_hand.value is not None else None
+
+
+def pauses(conn: Connection) -> list[Pause]:
+    """The paused workspaces and jobs."""
+    return find_where(conn, Pause, "ORDER BY scope, name")
+
+
+def history_of(conn: Connection, job_id: str) -> list[HistoryEntry]:
+    """The steps of a job, the first one first."""
+    return find_where(conn, HistoryEntry, "WHERE job_id = ? ORDER BY id", (job_id,))
+
+
+def result_of(conn: Connection, job_id: str) -> Outcome | None:
+    """The stored verdict on a job; once its files are published, without the container's metadata."""
+    found = find_one(conn, Result, "WHERE job_id = ?", (job_id,))
+    return None if found is None else outcome_from_json(found.outcome)
+
+
+def results_for(conn: Connection, ids: Iterable[str]) -> set[str]:
+    """Those of these jobs on which a verdict is stored."""
+    rows = conn.execute(f"SELECT job_id FROM result WHERE job_id {_AMONG}", (id_list(ids),)).fetchall()
+    return {row["job_id"] for row in rows}
+
+
+def known_workspaces(conn: Connection) -> list[str]:
+    """The names of all workspaces that ever had a job, sorted."""
+    return _distinct(conn, "workspace", "TRUE", ())
+
+
+def known_actions(conn: Connection, workspace: str) -> list[str]:
+    """The names of all actions that ever had a job in a workspace, sorted."""
+    return _distinct(conn, "action", "workspace = ?", (workspace,))
+
+
+def _distinct(conn: Connection, column: str, scope: str, parameters: Sequence[object]) -> list[str]:
+    """The distinct values of a column, hopping from one to the next through an index."""
+    query = f"""
+        WITH RECURSIVE hop(value) AS (
+            SELECT min({column}) FROM job WHERE {scope}
+            UNION ALL
+            SELECT (SELECT min({column}) FROM job WHERE {scope} AND {column} > hop.value)
+            FROM hop WHERE hop.value IS NOT NULL
+        )
+        SELECT value FROM hop WHERE value IS NOT NULL
+    """
+    return [row["value"] for row in conn.execute(query, (*parameters, *parameters)).fetchall()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceSummary:
+    """A workspace in one line."""
+
+    name: str
+    #: how many jobs it has in each state; a state without any is absent
+    counts: dict[State, int]
+    #: whole UNIX seconds at which its newest job was made
+    newest_at: int
+
+
+def workspace_summaries(conn: Connection) -> list[WorkspaceSummary]:
+    """Every workspace that ever had a job, by name, from one covering index."""
+    query = "SELECT workspace, state, count(*) AS jobs, max(created_at) AS newest FROM job GROUP BY workspace, state"
+    found: dict[str, WorkspaceSummary] = {}
+    for row in conn.execute(query).fetchall():
+        if row["workspace"] is None or row["state"] not in set(State):
+            continue
+        before = found.get(row["workspace"])
+        counts = {**(before.counts if before else {}), State(row["state"]): row["jobs"]}
+        newest = max(before.newest_at if before else 0, row["newest"] or 0)
+        found[row["workspace"]] = WorkspaceSummary(name=row["workspace"], counts=counts, newest_at=newest)
+    return [found[name] for name in sorted(found)]

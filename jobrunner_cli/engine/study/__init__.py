@@ -1,0 +1,1 @@
+"""The study's side: its git repository and its project.yaml."""

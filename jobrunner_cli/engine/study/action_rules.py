@@ -1,0 +1,371 @@
+"""The rules of project.yaml for one action by itself: its keys, run, needs, outputs, config, and its privacy."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from jobrunner_cli.engine.study.output_paths import path_problems
+from jobrunner_cli.engine.study.pipeline import (
+    is_generate_cohort,
+    is_generate_dataset,
+    output_directories,
+    split_reference,
+)
+from jobrunner_cli.engine.study.problems import Findings, Place, Timestamp, printable, shown
+from jobrunner_cli.engine.study.reader import ListNode, MappingNode, Node, ScalarNode
+from jobrunner_cli.engine.work import PRIVACY_LEVELS
+
+_KEYS = ("run", "needs", "config", "dummy_data_file", "outputs")
+_HIGHLY = PRIVACY_LEVELS[0]
+_COHORTEXTRACTOR_UNTIL = 3
+_LATEST_UNTIL = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One output path as the file has it, sound or not."""
+
+    level: str
+    id: str
+    path: str
+    place: Place
+
+    @property
+    def key(self) -> str:
+        """Its key, dotted from the action."""
+        return f"outputs.{self.level}.{self.id}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """What could be read of one action."""
+
+    name: str
+    place: Place
+    #: the raw command and where it is; None if it is no text
+    run: str | None = None
+    run_place: Place | None = None
+    #: empty if it cannot be split
+    words: tuple[str, ...] = ()
+    needs: list[tuple[str, Place]] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    #: None if it cannot be written as JSON
+    config: dict[str, Any] | None = field(default_factory=dict)
+    dummy_data_file: str | None = None
+
+    def by_level(self) -> dict[str, dict[str, str]]:
+        """Privacy level -> id -> path, strictest level first; levels without paths are absent."""
+        levels: dict[str, dict[str, str]] = {level: {} for level in PRIVACY_LEVELS}
+        for output in self.outputs:
+            levels[output.level][output.id] = output.path
+        return {level: paths for level, paths in levels.items() if paths}
+
+
+def kind_of(node: Node) -> str:
+    """What a node is, for a message."""
+    match node:
+        case ListNode():
+            return "a list"
+        case MappingNode():
+            return "a mapping"
+        case ScalarNode(value=None):
+            return "null"
+        case ScalarNode(value=bool()):
+            return "true or false"
+        case ScalarNode(value=int() | float()):
+            return "a number"
+        case ScalarNode(value=Timestamp()):
+            return "a date"
+        case _:
+            return "text"
+
+
+def fields(
+    node: MappingNode, allowed: Sequence[str], findings: Findings, *, action: str | None = None, key: str | None = None
+) -> dict[str, Node]:
+    """The allowed entries of a mapping; the others are taken down."""
+    found: dict[str, Node] = {}
+    for name, value in node.entries:
+        if name.value in allowed and isinstance(name.value, str):
+            found[name.value] = value
+            continue
+        suggestion = None
+        if not isinstance(name.value, str):
+            message = f"the key {shown(name.value)} is {kind_of(name)}; keys are text"
+        elif isinstance(value, MappingNode) and any(inner.value == "run" for inner, _ in value.entries):
+            message = f"the key {shown(name.value)} does not belong here; if it is an action, indent it like the others"
+        elif action is not None and key is None and name.value in PRIVACY_LEVELS:
+            message = f"the key {shown(name.value)} belongs under `outputs`"
+        else:
+            message = f"the key {shown(name.value)} is not known here"
+            suggestion = findings.closest(name.value, allowed)
+        findings.add(name, message, action=action, key=key, value=name.value, suggestion=suggestion)
+    return found
+
+
+def check_action(name: str, place: Place, node: Node, version: int | None, findings: Findings) -> Draft:
+    """Take down what is wrong with one action; `version` is None if the file's is unknown."""
+    draft = Draft(name=name, place=place)
+    if not isinstance(node, MappingNode):
+        findings.add(place, f"an action must be a mapping with `run` and `outputs`, it is {kind_of(node)}", action=name)
+        return draft
+    found = fields(node, _KEYS, findings, action=name)
+    _read_run(draft, found.get("run"), version, findings)
+    _read_needs(draft, found.get("needs"), findings)
+    _read_config(draft, found.get("config"), findings)
+    _read_dummy_data_file(draft, found.get("dummy_data_file"), findings)
+    _read_outputs(draft, found.get("outputs"), findings)
+    if draft.words and draft.outputs:
+        _check_privacy(draft, findings)
+    return draft
+
+
+def _is_null(node: Node | None) -> bool:
+    return node is None or (isinstance(node, ScalarNode) and node.value is None)
+
+
+def _text(node: Node, findings: Findings, *, action: str, key: str) -> str | None:
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        return node.value
+    value = node.value if isinstance(node, ScalarNode) else None
+    what = f"{shown(value)} is {kind_of(node)}" if value is not None else f"it is {kind_of(node)}"
+    quotes = "; put it in quotes" if value is not None else ""
+    findings.add(node, f"must be text, but {what}{quotes}", action=action, key=key, value=value)
+    return None
+
+
+def _read_run(draft: Draft, node: Node | None, version: int | None, findings: Findings) -> None:
+    if node is None:
+        findings.add(draft.place, "the key `run` is missing", action=draft.name, key="run")
+        return
+    draft.run, draft.run_place = _text(node, findings, action=draft.name, key="run"), node
+    if draft.run is None:
+        return
+    try:
+        words = tuple(shlex.split(draft.run))
+    except ValueError as error:
+        reason = "a quote is opened and never closed" if "quotation" in str(error) else "it ends in a lone `\\`"
+        findings.add(node, f"cannot be split into words: {reason}", action=draft.name, key="run", value=draft.run)
+        return
+    if not words:
+        findings.add(node, "the command is empty", action=draft.name, key="run")
+        return
+    if "\0" in draft.run:
+        message = "a command cannot hold the character NUL"
+        findings.add(node, message, action=draft.name, key="run", value=draft.run)
+    try:
+        image, tag = split_reference(words[0])
+    except ValueError:
+        _report_reference(draft, node, words[0], findings)
+        return
+    draft.words = words
+    for message in _unsupported(image, tag, version):
+        findings.add(node, message, action=draft.name, key="run", value=words[0])
+
+
+def _report_reference(draft: Draft, node: Node, word: str, findings: Findings) -> None:
+    image, _, tag = word.partition(":")
+    suggestion = f"{image}:v{tag}" if image and re.fullmatch(r"[0-9][0-9.]*", tag) else None
+    example = f"{printable(image) or 'python'}:v1"
+    message = f"{shown(word)} must be an image and its version, such as {shown(example)}"
+    findings.add(node, message, action=draft.name, key="run", value=word, suggestion=suggestion)
+
+
+def _unsupported(image: str, tag: str, version: int | None) -> Iterator[str]:
+    if version is None:
+        return
+    if version > _COHORTEXTRACTOR_UNTIL and image == "cohortextractor":
+        yield f"cohortextractor is not supported from version {_COHORTEXTRACTOR_UNTIL + 1} on; use ehrql"
+    if version > _LATEST_UNTIL and tag == "latest":
+        yield f"the version `latest` is refused from version {_LATEST_UNTIL + 1} on; name one, such as v1"
+
+
+def _read_needs(draft: Draft, node: Node | None, findings: Findings) -> None:
+    if node is None or _is_null(node):
+        return
+    if not isinstance(node, ListNode):
+        value = node.value if isinstance(node, ScalarNode) and isinstance(node.value, str) else None
+        message = f"must be a list of actions, not {kind_of(node)}"
+        meant = f"[{value}]" if value is not None else None
+        findings.add(node, message, action=draft.name, key="needs", value=value, suggestion=meant)
+        return
+    for item in node.items:
+        need = _text(item, findings, action=draft.name, key="needs")
+        if need is not None:
+            draft.needs.append((need, item))
+
+
+def _read_dummy_data_file(draft: Draft, node: Node | None, findings: Findings) -> None:
+    if node is None or _is_null(node):
+        return
+    text = _text(node, findings, action=draft.name, key="dummy_data_file")
+    if text is None:
+        return
+    if not text or "\0" in text:
+        findings.add(node, f"{shown(text)} is not a path", action=draft.name, key="dummy_data_file", value=text)
+        return
+    draft.dummy_data_file = text.replace("\\", "/")
+
+
+def _read_config(draft: Draft, node: Node | None, findings: Findings) -> None:
+    if node is None or _is_null(node):
+        return
+    if not isinstance(node, MappingNode):
+        message = f"must be a mapping, not {kind_of(node)}"
+        findings.add(node, message, action=draft.name, key="config")
+        draft.config = None
+        return
+    try:
+        draft.config = _plain_mapping(node)
+    except _NotJSONError as error:
+        findings.add(error.place, str(error), action=draft.name, key="config")
+        draft.config = None
+
+
+class _NotJSONError(Exception):
+    """A configuration holds what JSON cannot."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+def _plain(node: Node) -> Any:
+    match node:
+        case MappingNode():
+            return _plain_mapping(node)
+        case ListNode():
+            return [_plain(item) for item in node.items]
+    if isinstance(node.value, Timestamp):
+        raise _NotJSONError(node, f"{shown(node.value)} is a date, and JSON has none; put it in quotes")
+    if isinstance(node.value, float) and not math.isfinite(node.value):
+        raise _NotJSONError(node, f"{shown(node.value)} is not a number that JSON has; put it in quotes")
+    return node.value
+
+
+def _plain_mapping(node: MappingNode) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in node.entries:
+        name = _key_text(key)
+        if name is None:
+            raise _NotJSONError(key, f"the key {shown(key.value)} is {kind_of(key)}; put it in quotes")
+        if name in plain:
+            raise _NotJSONError(key, f"the key {shown(name)} is there twice, as text and as a number")
+        plain[name] = _plain(value)
+    return plain
+
+
+def _key_text(key: ScalarNode) -> str | None:
+    """A key that may be a number, as text; None if it is neither."""
+    if isinstance(key.value, str):
+        return key.value
+    if isinstance(key.value, bool) or not isinstance(key.value, int | float) or not math.isfinite(key.value):
+        return None
+    return str(key.value)
+
+
+def _read_outputs(draft: Draft, node: Node | None, findings: Findings) -> None:
+    name = draft.name
+    if node is None:
+        findings.add(draft.place, "the key `outputs` is missing", action=name, key="outputs")
+        return
+    levels = ", ".join(PRIVACY_LEVELS)
+    if not isinstance(node, MappingNode):
+        message = f"must be a mapping with at least one of {levels}; it is {kind_of(node)}"
+        findings.add(node, message, action=name, key="outputs")
+        return
+    given = 0
+    known = fields(node, PRIVACY_LEVELS, findings, action=name, key="outputs")
+    for level, patterns in known.items():
+        if _is_null(patterns):
+            continue
+        if not isinstance(patterns, MappingNode):
+            message = f"must be a mapping from ids to paths, not {kind_of(patterns)}"
+            findings.add(patterns, message, action=name, key=f"outputs.{level}")
+            given += 1
+            continue
+        given += len(patterns.entries)
+        _read_level(draft, level, patterns, findings)
+    if not given and len(known) == len(node.entries):
+        findings.add(node, f"at least one output is needed, under one of {levels}", action=name, key="outputs")
+
+
+def _read_level(draft: Draft, level: str, patterns: MappingNode, findings: Findings) -> None:
+    seen: set[str] = set()
+    for key, value in patterns.entries:
+        output_id = _key_text(key)
+        if output_id is None or output_id in seen:
+            wrong = "there twice, as text and as a number" if output_id in seen else kind_of(key)
+            message = f"the key {shown(key.value)} is {wrong}; put it in quotes"
+            findings.add(key, message, action=draft.name, key=f"outputs.{level}", value=key.value)
+            continue
+        seen.add(output_id)
+        path = _text(value, findings, action=draft.name, key=f"outputs.{level}.{output_id}")
+        if path is None:
+            continue
+        output = Output(level=level, id=output_id, path=path, place=value)
+        draft.outputs.append(output)
+        for message in path_problems(path, level):
+            findings.add(value, f"{shown(path)} {message}", action=draft.name, key=output.key, value=path)
+
+
+def _check_privacy(draft: Draft, findings: Findings) -> None:
+    if is_generate_cohort(draft.words):
+        messages = _cohort_problems(draft)
+    elif is_generate_dataset(draft.words):
+        messages = _dataset_problems(draft)
+    else:
+        return
+    for message, key in messages:
+        place = draft.run_place if key == "run" else draft.outputs[0].place
+        findings.add(place, message, action=draft.name, key=key)
+
+
+def _cohort_problems(draft: Draft) -> Iterator[tuple[str, str]]:
+    if len(draft.by_level()) > 1:
+        yield "all outputs of `generate_cohort` must have one privacy level", "outputs"
+    directories = output_directories(output.path for output in draft.outputs)
+    if len(directories) > 1 and not any(word.partition("=")[0] == "--output-dir" for word in draft.words[2:]):
+        yield "the outputs of `generate_cohort` must lie in one directory, or `--output-dir` must be given", "outputs"
+
+
+def _dataset_problems(draft: Draft) -> Iterator[tuple[str, str]]:
+    command = draft.words[1]
+    if any(output.level != _HIGHLY for output in draft.outputs):
+        yield f"all outputs of `{command}` must be {_HIGHLY}: they hold patients' data", "outputs"
+    targets = list(_output_options(draft.words[2:]))
+    if not targets:
+        yield f"`{command}` must be given `--output` and one of the outputs", "run"
+    paths = [output.path for output in draft.outputs]
+    for target in targets:
+        directory, colon, extension = target.rpartition(":")
+        if target in paths or (colon and all(_lies_in(path, directory, extension) for path in paths)):
+            continue
+        if colon:
+            pattern = shown(f"{directory}/*.{extension}")
+            yield f"with --output {shown(target)}, all outputs must match {pattern}", "run"
+        else:
+            yield f"the value of --output, {shown(target)}, is not one of the outputs", "run"
+
+
+def _output_options(words: Sequence[str]) -> Iterator[str]:
+    """The values of `--output`. What follows a bare `--` is for the dataset definition."""
+    for position, word in enumerate(words):
+        if word == "--":
+            return
+        if word.startswith("--output="):
+            yield word.removeprefix("--output=")
+        elif word == "--output" and position + 1 < len(words):
+            yield words[position + 1]
+
+
+def _lies_in(path: str, directory: str, extension: str) -> bool:
+    name = PurePosixPath(path).name
+    in_directory = str(PurePosixPath(path).parent) == str(PurePosixPath(directory))
+    return bool(directory and extension) and in_directory and name.endswith(f".{extension}")

@@ -1,0 +1,396 @@
+"""YAML bytes -> nodes that know their line and column, by the YAML 1.2 core schema and within fixed limits.
+
+PyYAML's parser gives the events, libyaml's where it is built in. Composing and resolving is done here, with nothing
+kept between two calls: PyYAML's own resolver speaks YAML 1.1, its loaders drop duplicate keys and expand aliases
+without a limit. Nothing is raised for what a user wrote: it becomes a `Problem`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from jobrunner_cli.engine.study.core_schema import Value, resolve_plain
+from jobrunner_cli.engine.study.problems import Problem, printable, shown
+
+if TYPE_CHECKING:
+    import yaml
+
+#: The most bytes of a file.
+MAX_BYTES = 1024 * 1024
+#: The most collections inside one another.
+MAX_DEPTH = 100
+#: The most nodes once every alias is replaced by what it stands for.
+MAX_NODES = 100_000
+#: The most characters once every alias is replaced by what it stands for.
+MAX_TEXT = 4 * MAX_BYTES
+#: The most characters of one value: the kernel takes no argument of 128 KiB or more (execve(2), MAX_ARG_STRLEN).
+MAX_VALUE = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalarNode:
+    """One value."""
+
+    value: Value
+    line: int
+    column: int
+    #: written without quotes and without a tag
+    plain: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListNode:
+    """A list."""
+
+    items: tuple[Node, ...]
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingNode:
+    """A mapping: its own entries in the order of the file, then what `<<` merged into it."""
+
+    entries: tuple[tuple[ScalarNode, Node], ...]
+    line: int
+    column: int
+
+
+Node: TypeAlias = ScalarNode | ListNode | MappingNode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a file holds; `root` is None when it cannot be read any further than its problems say."""
+
+    root: Node | None
+    problems: tuple[Problem, ...]
+
+
+def read(content: bytes) -> Document:
+    """The one document of a file: UTF-8 with or without a byte order mark, or UTF-16 with one."""
+    try:
+        text, separators = _hide_separators(_decode(content))
+        return _read_text(text, separators)
+    except _UnreadableError as error:
+        return Document(root=None, problems=(error.problem,))
+
+
+def _read_text(text: str, separators: dict[int, str]) -> Document:
+    """Existing studies were written for a parser that is stricter on tabs than libyaml and otherwise laxer, as
+    PyYAML's own is. So libyaml goes first, for it is ten times as fast and refuses hostile files soon; its syntax
+    errors are not the last word, and neither is its consent to tabs outside `[]` and `{}`.
+    """
+    # Imported here because commands that read no study should not wait for it.
+    import yaml
+
+    if yaml.__with_libyaml__:
+        composer = _Composer(separators)
+        try:
+            document = composer.compose(text, yaml.CSafeLoader)
+        except _SyntaxError:
+            pass
+        else:
+            if document.root is not None and "\t" in text:
+                deque(_events(composer.without_tabs_in_flow(text), yaml.SafeLoader), maxlen=0)
+            return document
+    return _Composer(separators).compose(text, yaml.SafeLoader)
+
+
+class _UnreadableError(Exception):
+    """Reading cannot go on."""
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.problem = Problem(message=message, line=line, column=column)
+
+
+class _SyntaxError(_UnreadableError):
+    """A parser does not take it as YAML."""
+
+
+# Everything that YAML 1.2 lets a file consist of (section 5.1 of its specification).
+_NOT_ALLOWED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _decode(content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise _UnreadableError(f"the file has {len(content):,} bytes, and the most is {MAX_BYTES:,}")
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = None if wide else content.count(b"\n", 0, error.start) + 1
+        name = "UTF-16" if wide else "UTF-8"
+        raise _UnreadableError(f"the file is not {name} text (byte {error.start + 1} cannot be read)", line) from None
+    if found := _NOT_ALLOWED.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        column = found.start() - text.rfind("\n", 0, found.start())
+        raise _UnreadableError(f"the character U+{ord(found.group()):04X} may not be in a YAML file", line, column)
+    return text
+
+
+def _hide_separators(text: str) -> tuple[str, dict[int, str]]:
+    """U+2028 and U+2029 end a line in YAML 1.1, which the parsers follow, and are text in 1.2: put private characters
+    that the text does not use in their stead, and say how to undo it.
+    """
+    if "\u2028" not in text and "\u2029" not in text:
+        return text, {}
+    spare = (c for c in map(chr, range(0xE000, 0xF900)) if c not in text)
+    stand_ins = dict(zip((0x2028, 0x2029), spare, strict=False))
+    undo = {ord(stand_in): chr(separator) for separator, stand_in in stand_ins.items()}
+    return text.translate(stand_ins), undo
+
+
+_CONFLICT = re.compile(r"^(?:<<<<<<< |>>>>>>> )", re.MULTILINE)
+
+
+def _events(text: str, parser: Any) -> Iterator[yaml.Event]:
+    """The parser's events. Its errors become ours."""
+    import yaml
+
+    try:
+        yield from yaml.parse(text, Loader=parser)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _syntax_error(text, error.context, error.problem, mark) from None
+    except (yaml.YAMLError, ValueError, OverflowError):
+        # The parser written in Python lets errors of `int` and `chr` through for absurd directives and escapes.
+        raise _SyntaxError("not valid YAML") from None
+
+
+def _syntax_error(text: str, context: str | None, problem: str | None, mark: yaml.Mark | None) -> _SyntaxError:
+    if conflict := _CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        return _SyntaxError("an unresolved merge conflict of git: keep one side and remove the markers", line, 1)
+    message = "not valid YAML: " + ", ".join(printable(part) for part in (context, problem) if part)
+    if mark is None:
+        return _SyntaxError(message)
+    lines = text.splitlines()
+    if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
+        message = "not valid YAML: a tab where only spaces may stand"
+    return _SyntaxError(message, mark.line + 1, mark.column + 1)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not come yet."""
+
+    is_mapping: bool
+    anchor: str | None
+    #: where a collection in brackets begins, as an index into the text; None for one that is indented
+    flow_start: int | None
+    line: int
+    column: int
+    children: list[Node] = field(default_factory=list)
+    #: nodes and characters up to its start
+    nodes: int = 0
+    text: int = 0
+    #: collections inside one another, itself included
+    height: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """A finished node that aliases may stand for, and what each costs."""
+
+    node: Node
+    nodes: int
+    text: int
+    height: int
+
+
+_KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "null": type(None)}
+_CORE = "tag:yaml.org,2002:"
+_MERGE = "<<"
+
+
+class _Composer:
+    """Events -> nodes, for one file."""
+
+    def __init__(self, separators: dict[int, str]) -> None:
+        self._problems: list[Problem] = []
+        self._separators = separators
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, _Anchored | None] = {}
+        self._flows: list[tuple[int, int]] = []
+        self._root: Node | None = None
+        self._nodes = 0
+        self._text = 0
+
+    def compose(self, text: str, parser: Any) -> Document:
+        """The text's document, however far it can be read. Raises _SyntaxError."""
+        try:
+            self._compose(_events(text, parser))
+        except _SyntaxError:
+            raise
+        except _UnreadableError as error:
+            return Document(root=None, problems=(*self._problems, error.problem))
+        return Document(root=self._root, problems=tuple(self._problems))
+
+    def without_tabs_in_flow(self, text: str) -> str:
+        """The composed text with a space for every tab inside brackets."""
+        pieces, position = [], 0
+        for start, end in sorted(self._flows):
+            if start >= position:
+                pieces += [text[position:start], text[start:end].replace("\t", " ")]
+                position = end
+        return "".join((*pieces, text[position:]))
+
+    def _compose(self, events: Iterator[yaml.Event]) -> None:
+        import yaml
+
+        documents = 0
+        for event in events:
+            mark = event.start_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+            match event:
+                case yaml.ScalarEvent():
+                    self._scalar(event, line, column)
+                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                    self._open(event, isinstance(event, yaml.MappingStartEvent), line, column)
+                case yaml.CollectionEndEvent():
+                    self._close(event)
+                case yaml.AliasEvent():
+                    self._alias(event, line, column)
+                case yaml.DocumentStartEvent():
+                    documents += 1
+                    if documents > 1:
+                        raise _UnreadableError("a second document begins here; the file must hold one", line, column)
+        if documents == 0:
+            raise _UnreadableError("the file is empty")
+
+    def _problem(self, message: str, line: int, column: int, value: str | None = None) -> None:
+        self._problems.append(Problem(message=message, value=value, line=line, column=column))
+
+    def _count(self, nodes: int, text: int, line: int, column: int) -> None:
+        self._nodes += nodes
+        self._text += text
+        if self._nodes > MAX_NODES:
+            raise _UnreadableError(f"more than {MAX_NODES:,} values, aliases counted in full", line, column)
+        if self._text > MAX_TEXT:
+            raise _UnreadableError(f"more than {MAX_TEXT:,} characters, aliases counted in full", line, column)
+
+    def _add(self, node: Node, height: int) -> None:
+        if not self._stack:
+            self._root = node
+            return
+        parent = self._stack[-1]
+        parent.children.append(node)
+        parent.height = max(parent.height, height + 1)
+
+    def _scalar(self, event: yaml.ScalarEvent, line: int, column: int) -> None:
+        text = event.value.translate(self._separators) if self._separators else event.value
+        if len(text) > MAX_VALUE:
+            message = f"a value of {len(text):,} characters; the most is {MAX_VALUE:,}"
+            raise _UnreadableError(message, line, column)
+        self._count(1, len(text), line, column)
+        if _SURROGATE.search(text):
+            self._problem("half of a surrogate pair is not a character", line, column, shown(text))
+            text = _SURROGATE.sub("\ufffd", text)
+        value = self._resolve(event, text, line, column)
+        node = ScalarNode(value=value, line=line, column=column, plain=event.implicit[0])
+        if event.anchor:
+            self._anchors[event.anchor] = _Anchored(node, 1, len(text), 0)
+        self._add(node, 0)
+
+    def _resolve(self, event: yaml.ScalarEvent, text: str, line: int, column: int) -> Value:
+        tag = event.tag or "!"
+        if tag == _CORE + "str" or (tag == "!" and not event.implicit[0]):
+            return text
+        try:
+            value = resolve_plain(text)
+        except ValueError as error:
+            self._problem(str(error), line, column)
+            return text
+        if tag == "!":
+            return value
+        kind = _KINDS.get(tag.removeprefix(_CORE)) if tag.startswith(_CORE) else None
+        if kind is float and type(value) is int:
+            value = float(text) if text.isdecimal() else value
+        if kind is not None and type(value) is kind:
+            return value
+        wrong = "is not allowed" if kind is None else f"does not go with {shown(text)}"
+        self._problem(f"the tag {_short_tag(tag)} {wrong}", line, column, _short_tag(tag))
+        return text
+
+    def _open(self, event: yaml.CollectionStartEvent, is_mapping: bool, line: int, column: int) -> None:
+        if len(self._stack) >= MAX_DEPTH:
+            raise _UnreadableError(f"more than {MAX_DEPTH} levels inside one another", line, column)
+        flow_start = event.start_mark.index if event.flow_style and event.start_mark is not None else None
+        opened = _Open(is_mapping, event.anchor, flow_start, line, column, nodes=self._nodes, text=self._text)
+        self._stack.append(opened)
+        self._count(1, 0, line, column)
+        if event.tag not in (None, "!", _CORE + "map", _CORE + "seq"):
+            self._problem(f"the tag {_short_tag(event.tag)} is not allowed", line, column, _short_tag(event.tag))
+        if event.anchor:
+            self._anchors[event.anchor] = None
+
+    def _close(self, event: yaml.CollectionEndEvent) -> None:
+        done = self._stack.pop()
+        if done.flow_start is not None and event.end_mark is not None:
+            self._flows.append((done.flow_start, event.end_mark.index))
+        node: Node
+        if done.is_mapping:
+            node = self._mapping(done.children, done.line, done.column)
+        else:
+            node = ListNode(items=tuple(done.children), line=done.line, column=done.column)
+        if done.anchor and self._anchors[done.anchor] is None:
+            nodes, text = self._nodes - done.nodes, self._text - done.text
+            self._anchors[done.anchor] = _Anchored(node, nodes, text, done.height)
+        self._add(node, done.height)
+
+    def _alias(self, event: yaml.AliasEvent, line: int, column: int) -> None:
+        name = shown(event.anchor)
+        if event.anchor not in self._anchors:
+            raise _UnreadableError(f"nothing before this has the anchor that the alias {name} names", line, column)
+        anchored = self._anchors[event.anchor]
+        if anchored is None:
+            raise _UnreadableError(f"the alias {name} stands for something that contains it", line, column)
+        if len(self._stack) + anchored.height > MAX_DEPTH:
+            raise _UnreadableError(f"more than {MAX_DEPTH} levels inside one another", line, column)
+        self._count(anchored.nodes, anchored.text, line, column)
+        self._add(anchored.node, anchored.height)
+
+    def _mapping(self, children: list[Node], line: int, column: int) -> MappingNode:
+        own: dict[Value, tuple[ScalarNode, Node]] = {}
+        merged: list[MappingNode] = []
+        merged_at: int | None = None
+        for key, value in zip(children[::2], children[1::2], strict=True):
+            if not isinstance(key, ScalarNode):
+                self._problem("a key must be text, not a list or a mapping", key.line, key.column)
+                continue
+            if key.plain and key.value == _MERGE:
+                if merged_at is not None:
+                    self._duplicate(key, merged_at)
+                merged_at = key.line
+                merged += self._merge_sources(value)
+            elif key.value in own:
+                self._duplicate(key, own[key.value][0].line)
+            else:
+                own[key.value] = (key, value)
+        for source in merged:
+            for key, value in source.entries:
+                own.setdefault(key.value, (key, value))
+        return MappingNode(entries=tuple(own.values()), line=line, column=column)
+
+    def _duplicate(self, key: ScalarNode, first_line: int) -> None:
+        message = f"the key {shown(key.value)} is on line {first_line} and again on line {key.line}"
+        self._problem(message, key.line, key.column, shown(key.value))
+
+    def _merge_sources(self, node: Node) -> list[MappingNode]:
+        candidates = node.items if isinstance(node, ListNode) else (node,)
+        sources = [candidate for candidate in candidates if isinstance(candidate, MappingNode)]
+        if len(sources) < len(candidates):
+            self._problem('"<<" takes a mapping or a list of mappings', node.line, node.column)
+        return sources
+
+
+def _short_tag(tag: str) -> str:
+    return printable("!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag)

@@ -1,0 +1,78 @@
+"""Reusable actions: what their names and their `action.yaml` mean. Fetching them is the business of others."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from jobrunner_cli.engine.errors import ReusableActionError
+from jobrunner_cli.engine.study.pipeline import is_database_command, split_reference
+from jobrunner_cli.engine.study.problems import describe_problems, shown
+
+#: The images that actions may run in (section 7); any other name is a reusable action.
+ALLOWED_IMAGES = frozenset(
+    {"cohortextractor", "databuilder", "ehrql", "stata-mp", "r", "jupyter", "python", "sqlrunner"}
+)
+
+# The name becomes part of a URL: what GitHub lets a repository be called, and nothing that leads elsewhere.
+_REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+
+def is_reusable(image: str) -> bool:
+    """Whether an image, with or without its version, is a reusable action's name."""
+    return image.partition(":")[0] not in ALLOWED_IMAGES
+
+
+def parse_reference(word: str) -> tuple[str, str]:
+    """`name:tag` -> the repository's name and the tag. Raises ReusableActionError if it names no repository."""
+    try:
+        name, tag = split_reference(word)
+    except ValueError:
+        raise ReusableActionError(
+            f"{shown(word)} is not a reusable action and its tag, such as some-action:v1"
+        ) from None
+    if not _REPOSITORY.fullmatch(name) or name.endswith(".git"):
+        raise ReusableActionError(
+            f"{shown(name)} is neither an image that may be used nor the name of a reusable action",
+            hint=f"Images: {', '.join(sorted(ALLOWED_IMAGES))}.",
+        )
+    return name, tag
+
+
+def resolve(action_name: str, run_words: Sequence[str], action_yaml: bytes) -> str:
+    """The command that an action runs by way of a reusable one.
+
+    `run_words` is the study's command in words, the reference first; `action_yaml` the content of that file at the
+    tag. The result is the `run` of that file with the remaining words after it, quoted for a POSIX shell.
+    Raises ReusableActionError, which names both actions.
+    """
+    # Imported here for the same reason as in `pipeline`: reading files is not part of every start.
+    from jobrunner_cli.engine.study.reader import MappingNode, ScalarNode, read
+
+    where = f"action {shown(action_name)} uses {shown(run_words[0])}, and its action.yaml"
+    document = read(action_yaml)
+    if document.problems:
+        raise ReusableActionError(f"{where} cannot be read\n{describe_problems(document.problems, name='action.yaml')}")
+    entries = document.root.entries if isinstance(document.root, MappingNode) else ()
+    run = next((node for key, node in entries if key.value == "run"), None)
+    if not isinstance(run, ScalarNode) or not isinstance(run.value, str):
+        raise ReusableActionError(f"{where} has no `run` with a command")
+    return shlex.join([*_checked_words(run.value, where), *run_words[1:]])
+
+
+def _checked_words(run: str, where: str) -> list[str]:
+    try:
+        words = shlex.split(run)
+        image, _ = split_reference(words[0] if words else "")
+    except ValueError:
+        raise ReusableActionError(f"{where} has a `run` that is no command with an image: {shown(run)}") from None
+    if is_reusable(image):
+        allowed = ", ".join(sorted(ALLOWED_IMAGES))
+        raise ReusableActionError(f"{where} runs {shown(words[0])}, which is not an allowed image ({allowed})")
+    # A program may take either spelling of its command, so both are refused.
+    command = words[1] if len(words) > 1 else ""
+    spellings = {command, command.replace("_", "-"), command.replace("-", "_")}
+    if any(is_database_command((words[0], spelling)) for spelling in spellings):
+        raise ReusableActionError(f"{where} runs {shown(' '.join(words[:2]))}, which reads the database")
+    return words

@@ -1,0 +1,61 @@
+"""The legend as colours, glyphs and words, for every face alike. Colour never stands alone: a glyph and a word do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobrunner_cli.engine.states import TABLE, Legend, State, StatusCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegendColours:
+    """The three colours of a mood, as hex values."""
+
+    background: str
+    text: str
+    border: str
+
+
+COLOURS = {
+    Legend.HAPPY: LegendColours(background="#00397a", text="#f1f7ff", border="#002147"),
+    Legend.BLOCKED: LegendColours(background="#ffdf75", text="#7d661c", border="#997d23"),
+    Legend.ERROR: LegendColours(background="#b6093d", text="#fef3f6", border="#770628"),
+}
+
+_GLYPHS = {State.PENDING: "○", State.RUNNING: "●", State.SUCCEEDED: "✔", State.FAILED: "✘"}
+_BLOCKED_GLYPH = "◌"
+
+_WORDS = {
+    StatusCode.WAITING_ON_DEPENDENCIES: "waiting",
+    StatusCode.WAITING_ON_WORKERS: "waiting for a worker",
+    StatusCode.WAITING_ON_DB_WORKERS: "waiting for a database worker",
+    StatusCode.WAITING_ON_REBOOT: "to be started over",
+    StatusCode.WAITING_DB_MAINTENANCE: "database maintenance",
+}
+
+# On a terminal the legend's own backgrounds would shout in a table; these foregrounds keep its moods readable on dark
+# and light grounds alike.
+_TERMINAL = {
+    (Legend.HAPPY, State.PENDING): "dim",
+    (Legend.HAPPY, State.RUNNING): "bold cyan",
+    (Legend.HAPPY, State.SUCCEEDED): "green",
+    (Legend.BLOCKED, State.PENDING): "yellow",
+    (Legend.ERROR, State.FAILED): "bold red",
+}
+
+
+def glyph(code: StatusCode) -> str:
+    """One character for a code."""
+    entry = TABLE[code]
+    return _BLOCKED_GLYPH if entry.legend is Legend.BLOCKED else _GLYPHS[entry.state]
+
+
+def word(code: StatusCode) -> str:
+    """A few words for a code, for people."""
+    return _WORDS.get(code, code.value.replace("_", " "))
+
+
+def style(code: StatusCode) -> str:
+    """The style of a code in a table on a terminal."""
+    entry = TABLE[code]
+    return _TERMINAL[entry.legend, entry.state]

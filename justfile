@@ -1,0 +1,107 @@
+# Every recipe sees to the environment first, so an installed just does what ./just does.
+
+set positional-arguments := true
+
+export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
+python := justfile_directory() / ".venv/bin/python"
+
+# list the recipes
+[private]
+default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+_ready:
+    @./just --ready
+
+# make the environment, and a .env with stores below workdir/ unless there is one
+devenv: _ready
+    @"{{ python }}" tools/devenv.py
+
+# run the demonstration: a small study from add-job to released outputs
+[no-exit-message]
+demo *args: _ready
+    @"{{ python }}" docker/engine.py --quiet || true
+    @tools/with-engine.sh examples/demo.sh "$@"
+
+# run the whole test suite; a Docker engine is started for it where that is possible
+[no-exit-message]
+test *args: _ready
+    @"{{ python }}" docker/engine.py --quiet || true
+    @"{{ python }}" -m pytest "$@"
+
+# run the tests that need neither an engine nor patience
+[no-exit-message]
+test-fast *args: _ready
+    @"{{ python }}" -m pytest -m "not engine and not slow" "$@"
+
+# watch one study from start to end, with the log
+[no-exit-message]
+test-verbose *args: _ready
+    @"{{ python }}" docker/engine.py --quiet || true
+    @"{{ python }}" -m pytest tests/integration/test_study_end_to_end.py -s --log-cli-level=INFO "$@"
+
+# run every test that needs no Docker engine
+[no-exit-message]
+test-no-docker *args: _ready
+    @"{{ python }}" -m pytest -m "not engine" "$@"
+
+# run the whole test suite and report which lines no test reaches
+[no-exit-message]
+coverage *args: _ready
+    @"{{ python }}" docker/engine.py --quiet || true
+    @"{{ python }}" -m coverage erase
+    @"{{ python }}" -m coverage run -m pytest "$@"
+    @"{{ python }}" -m coverage combine --quiet
+    @"{{ python }}" -m coverage report
+
+# check format, lint, types, import contracts and that the lock files are fresh
+[no-exit-message]
+check: _ready
+    @tools/check.sh
+
+# put right what formatter and linter can
+[no-exit-message]
+fix: _ready
+    @ruff check --fix-only --quiet .
+    @ruff format --quiet .
+
+# resolve the lock files anew, with the newest versions
+update-dependencies: _ready
+    @"{{ python }}" tools/locks.py update
+    @./just --ready
+
+# jobrunner add-job: REPO ACTION…
+[no-exit-message]
+add-job *args: _ready
+    @tools/jobrunner.sh {{ quote(invocation_directory()) }} add-job "$@"
+
+# jobrunner run: run what waits
+[no-exit-message]
+run *args: _ready
+    @tools/jobrunner.sh {{ quote(invocation_directory()) }} run "$@"
+
+# jobrunner migrate: create the database or bring it up to date
+[no-exit-message]
+migrate *args: _ready
+    @tools/jobrunner.sh {{ quote(invocation_directory()) }} migrate "$@"
+
+# any jobrunner command
+[no-exit-message]
+jobrunner *args: _ready
+    @tools/jobrunner.sh {{ quote(invocation_directory()) }} "$@"
+
+# make sure that a Docker engine with the test images answers; also: env, status, stop [--purge]
+[no-exit-message]
+engine *args: _ready
+    @"{{ python }}" docker/engine.py "$@"
+
+# stop this checkout's private engine
+[no-exit-message]
+engine-stop *args: _ready
+    @"{{ python }}" docker/engine.py stop "$@"
+
+# measure: run the benchmarks
+[no-exit-message]
+bench *args: _ready
+    @"{{ python }}" docker/engine.py --quiet || true
+    @tools/with-engine.sh "{{ python }}" -m benchmarks "$@"

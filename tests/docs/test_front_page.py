@@ -1,0 +1,69 @@
+"""What the checkout says of itself to somebody who has just got it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from jobrunner_cli.engine.variables import VARIABLES
+from support.surroundings import ROOT
+
+#: Put together here, so that this file does not contain what it looks for.
+REGISTRY_HOSTS = ("py" + "pi.org", "files.python" + "hosted.org", "registry.npm" + "js.org", "deb." + "debian.org")
+MACHINE_PATHS = re.compile(rb"(?<![\w.$}/~-])/(?:work|root)/[\w.]")
+
+
+def tracked_files() -> list[str]:
+    if not (ROOT / ".git").exists():
+        # An unpacked archive: everything that git would not ignore cannot be asked for, so the sources stand for it.
+        return [str(path.relative_to(ROOT)) for path in (ROOT / "jobrunner_cli").rglob("*.py")]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    return sorted({name for name in listed.decode().split("\0") if (ROOT / name).is_file()})
+
+
+def test_readme_opens_with_the_two_commands():
+    lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
+    commands = [line for line in lines if line.startswith("./just")]
+    assert commands[:2] == ["./just demo", "./just test"]
+    assert lines.index("./just test") < 8
+
+
+def test_no_file_names_a_package_registry():
+    naming = [
+        (name, host)
+        for name in tracked_files()
+        for host in REGISTRY_HOSTS
+        if host.encode() in (ROOT / name).read_bytes()
+    ]
+    assert naming == []
+
+
+def test_no_file_names_a_path_of_one_machine():
+    naming = [
+        (name, found[0])
+        for name in tracked_files()
+        if (found := MACHINE_PATHS.findall((ROOT / name).read_bytes())) and not name.endswith((".svg", ".png"))
+    ]
+    assert naming == []
+
+
+def test_every_recipe_has_a_line_of_help():
+    listed = subprocess.run(
+        [ROOT / ".venv/bin/just", "--justfile", ROOT / "justfile", "--list"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[1:]
+    assert [line for line in listed if "#" not in line] == []
+
+
+@pytest.mark.parametrize("recipe", ["demo", "test", "check", "devenv", "add-job", "run", "migrate", "engine"])
+def test_recipe_that_the_readme_or_a_habit_expects_is_there(recipe: str):
+    assert re.search(rf"^{recipe}\b.*:", (ROOT / "justfile").read_text(), re.MULTILINE)
+
+
+def test_sample_of_the_settings_has_them_all():
+    offered = set(re.findall(r"^(?:# )?([A-Z0-9_]+)=", (ROOT / "dotenv-sample").read_text(), re.MULTILINE))
+    assert {variable.name for variable in VARIABLES} - offered == set()

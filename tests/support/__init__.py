@@ -1,0 +1,1 @@
+"""What tests of several kinds share: surroundings, the engine, study repositories."""

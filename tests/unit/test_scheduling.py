@@ -1,0 +1,396 @@
+"""Properties of the scheduler: what must hold for every set of jobs, found by trying many."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobrunner_cli.engine.scheduling import MOST_RESTARTS, decide, explain, started_over, stop_wanted
+from jobrunner_cli.engine.states import State, StatusCode, require_legal, state_of
+from jobrunner_cli.engine.work import (
+    ActiveJob,
+    ContainerState,
+    Decision,
+    EffectKind,
+    Intent,
+    IntentKind,
+    Snapshot,
+    World,
+)
+
+C = StatusCode
+PENDING = [code for code in C if state_of(code) is State.PENDING]
+RUNNING = [code for code in C if state_of(code) is State.RUNNING]
+
+
+def make_job(name, code=C.CREATED, **values):
+    defaults = {
+        "workspace": "ws",
+        "action": name,
+        "requires_db": False,
+        "uses_real_database": False,
+        "wait_for": (),
+        "needs": (),
+        "created_at": 100,
+        "code_since": 100.0,
+    }
+    return ActiveJob(id=name, code=code, **{**defaults, **values})
+
+
+def make_world(**values):
+    return World(**{"now": 1000.0, "monotonic": 1000.0, "max_workers": 2, "max_db_workers": 2, **values})
+
+
+def by_job(decisions):
+    assert len({decision.job_id for decision in decisions}) == len(decisions)
+    return {decision.job_id: decision for decision in decisions}
+
+
+def started(decisions):
+    return [decision.job_id for decision in decisions if decision.path[-1:] == (C.PREPARING,)]
+
+
+def carried_out(jobs, decisions):
+    """The jobs after the paths of some decisions; ended ones are left out."""
+    moves = by_job(decisions)
+    after = []
+    for job in jobs:
+        decision = moves.get(job.id, Decision(job_id=job.id))
+        code = decision.path[-1] if decision.path else job.code
+        if state_of(code) in {State.PENDING, State.RUNNING}:
+            after.append(replace(job, code=code, in_flight=decision.effect or job.in_flight))
+    return after
+
+
+weights = st.sampled_from([Fraction(1), Fraction(1, 3), Fraction(2), Fraction(5, 2), Fraction(7)])
+
+
+@st.composite
+def situations(draw):
+    """Any set of active jobs, each waiting only for ones before it, in any world."""
+    count = draw(st.integers(1, 12))
+    ended = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([C.SUCCEEDED, C.NONZERO_EXIT])))
+    jobs = []
+    for number in range(count):
+        code = draw(st.sampled_from(PENDING + RUNNING))
+        before = [job.id for job in jobs] + list(ended)
+        wait_for = tuple(draw(st.sets(st.sampled_from(before), max_size=3))) if before else ()
+        if state_of(code) is State.RUNNING:
+            wait_for = tuple(needed for needed in wait_for if ended.get(needed) is C.SUCCEEDED)
+        intents = draw(st.lists(st.sampled_from(IntentKind), max_size=2))
+        jobs.append(
+            make_job(
+                f"j{number}",
+                code,
+                workspace=draw(st.sampled_from(["a", "b", "c"])),
+                wait_for=wait_for,
+                needs=wait_for,
+                weight=draw(weights),
+                requires_db=draw(st.booleans()),
+                uses_real_database=draw(st.booleans()),
+                created_at=draw(st.integers(0, 900)),
+                code_since=float(draw(st.integers(0, 1000))),
+                restarts=draw(st.integers(0, 4)),
+                intents=tuple(Intent(id=n, kind=kind, job_id=f"j{number}") for n, kind in enumerate(intents)),
+                in_flight=draw(st.sampled_from([None, None, None, *EffectKind])),
+                verdict_stored=code is C.FINALIZING and draw(st.booleans()),
+                effect_ended_at=draw(st.sampled_from([None, 900.0, 1100.0])),
+                not_before=draw(st.sampled_from([None, None, 900.0, 1100.0])),
+                provisioned=draw(st.booleans()),
+            )
+        )
+    containers = draw(st.dictionaries(st.sampled_from([job.id for job in jobs]), st.sampled_from(ContainerState)))
+    since = st.sampled_from([None, None, "then"])
+    return jobs, make_world(
+        max_workers=draw(st.integers(1, 4)),
+        max_db_workers=draw(st.integers(1, 4)),
+        paused_since=draw(since),
+        paused_workspaces=draw(st.dictionaries(st.sampled_from(["a", "b"]), st.just("then"), max_size=1)),
+        maintenance_since=draw(since),
+        ended=ended,
+        draining=draw(st.sampled_from([False, False, True])),
+        provision_ahead=draw(st.integers(0, 3)),
+        snapshot=draw(st.sampled_from([None, Snapshot(asked_at=1000.0, containers=containers)])),
+    )
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_every_decision_is_a_legal_path_with_at_most_one_effect_and_none_beside_one_in_flight(situation):
+    jobs, world = situation
+    known = {job.id: job for job in jobs}
+    for job_id, decision in by_job(decide(jobs, world)).items():
+        require_legal([known[job_id].code, *decision.path])
+        if known[job_id].in_flight is not None:
+            assert decision.effect is None
+            assert not decision.path
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_capacity_is_never_exceeded_by_a_start(situation):
+    jobs, world = situation
+    decisions = decide(jobs, world)
+    for job_id in started(decisions):
+        job = next(job for job in jobs if job.id == job_id)
+        running = [other for other in carried_out(jobs, decisions) if other.state is State.RUNNING]
+        alone = len(running) == 1
+        assert alone or sum(other.weight for other in running) <= world.max_workers
+        with_database = [other for other in running if other.requires_db]
+        if job.requires_db:
+            assert len(with_database) == 1 or sum(o.weight for o in with_database) <= world.max_db_workers
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_nothing_starts_before_its_needs_have_succeeded(situation):
+    jobs, world = situation
+    known = {job.id: job for job in jobs}
+    for job_id in started(decide(jobs, world)):
+        assert all(world.ended.get(needed) is C.SUCCEEDED for needed in known[job_id].wait_for)
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_nothing_starts_while_paused_draining_or_under_maintenance(situation):
+    jobs, world = situation
+    for job_id in started(decide(jobs, world)):
+        job = next(job for job in jobs if job.id == job_id)
+        assert world.paused_since is None
+        assert job.workspace not in world.paused_workspaces
+        assert not world.draining
+        assert not (job.uses_real_database and world.maintenance_since)
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_no_job_waits_while_there_is_capacity_for_it(situation):
+    jobs, world = situation
+    if world.draining:
+        return
+    decisions = decide(jobs, world)
+    after = carried_out(jobs, decisions)
+    if any(other.state is State.RUNNING for other in after):
+        return
+    for job in after:
+        free = job.in_flight is None and (job.not_before is None or job.not_before <= world.monotonic)
+        waits = job.code in {C.WAITING_ON_WORKERS, C.WAITING_ON_DB_WORKERS, C.CREATED, C.WAITING_ON_REBOOT}
+        if free and waits and not job.intents:
+            needs_met = all(world.ended.get(needed) is C.SUCCEEDED for needed in job.wait_for)
+            blocked = world.paused_since or job.workspace in world.paused_workspaces or world.maintenance_since
+            assert blocked or not needs_met, job
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_the_order_of_the_rows_does_not_matter(situation):
+    jobs, world = situation
+    assert by_job(decide(jobs, world)) == by_job(decide(jobs[::-1], world))
+
+
+@given(st.integers(1, 4), st.data())
+@settings(max_examples=100)
+def test_any_study_finishes_whatever_the_number_of_workers(workers, data):
+    """Simulated to the end: every look carried out, every effect succeeds, every container exits."""
+    count = data.draw(st.integers(1, 10))
+    jobs = []
+    for number in range(count):
+        wait_for = tuple(data.draw(st.sets(st.sampled_from([job.id for job in jobs])))) if jobs else ()
+        jobs.append(make_job(f"j{number}", wait_for=wait_for, needs=wait_for, weight=data.draw(weights)))
+    ended: dict[str, StatusCode] = {}
+    for _ in range(20 * count):
+        snapshot = Snapshot(asked_at=1000.0, containers={job.id: ContainerState.EXITED for job in jobs})
+        world = make_world(max_workers=workers, max_db_workers=workers, ended=dict(ended), snapshot=snapshot)
+        decisions = by_job(decide(jobs, world))
+        jobs = [after_its_effect(job, decisions.get(job.id), ended) for job in jobs]
+        jobs = [job for job in jobs if job is not None]
+        if not jobs:
+            break
+    assert not jobs
+    assert set(ended.values()) == {C.SUCCEEDED}
+    assert len(ended) == count
+
+
+def after_its_effect(job, decision, ended):
+    """A job after its decision was carried out and the effect, if any, succeeded."""
+    if decision is None:
+        return job
+    code = decision.path[-1] if decision.path else job.code
+    following = {
+        EffectKind.PREPARE: C.PREPARED,
+        EffectKind.START: C.EXECUTING,
+    }
+    job = replace(job, code=following.get(decision.effect, code))
+    if decision.effect is EffectKind.FINALIZE:
+        job = replace(job, verdict_stored=True)
+    if decision.effect is EffectKind.PROVISION:
+        job = replace(job, provisioned=True)
+    if decision.effect is EffectKind.PUBLISH:
+        ended[job.id] = C.SUCCEEDED
+        return None
+    return job
+
+
+def test_failure_travels_down_a_chain_in_one_look():
+    chain = [make_job(f"j{n}", wait_for=(f"j{n - 1}",) if n else ("x",)) for n in range(50)]
+    decisions = by_job(decide(chain[::-1], make_world(ended={"x": C.NONZERO_EXIT})))
+    assert {decision.path for decision in decisions.values()} == {(C.DEPENDENCY_FAILED,)}
+    assert {decision.message for decision in decisions.values()} == {"Not starting as dependency failed"}
+    assert len(decisions) == 50
+
+
+def test_shares_are_fair_within_one_look():
+    jobs = [make_job(f"a{n}", workspace="a", created_at=n) for n in range(4)]
+    jobs += [make_job(f"b{n}", workspace="b", created_at=50 + n) for n in range(4)]
+    assert sorted(started(decide(jobs, make_world(max_workers=4)))) == ["a0", "a1", "b0", "b1"]
+
+
+def test_database_jobs_go_before_others_and_older_ones_before_newer():
+    jobs = [
+        make_job("old", created_at=1),
+        make_job("newer", created_at=2),
+        make_job("db", created_at=3, requires_db=True),
+    ]
+    assert started(decide(jobs, make_world(max_workers=2))) == ["db", "old"]
+
+
+def test_database_slots_hold_up_only_database_jobs():
+    jobs = [make_job(f"db{n}", requires_db=True, created_at=n) for n in range(3)] + [make_job("other", created_at=9)]
+    decisions = by_job(decide(jobs, make_world(max_workers=4, max_db_workers=1)))
+    assert started(decisions.values()) == ["db0", "other"]
+    assert decisions["db1"].path == (C.WAITING_ON_DB_WORKERS,)
+
+
+def test_a_heavy_job_that_was_held_up_long_enough_reserves():
+    heavy = make_job("heavy", C.WAITING_ON_WORKERS, weight=Fraction(2), code_since=0.0, created_at=5)
+    light = make_job("light", C.WAITING_ON_WORKERS, code_since=0.0, created_at=1)
+    running = make_job("running", C.EXECUTING, in_flight=EffectKind.FINALIZE)
+    assert started(decide([running, light, heavy], make_world(max_workers=2, starvation_seconds=60))) == []
+    recent = replace(heavy, code_since=990.0)
+    assert started(decide([running, light, recent], make_world(max_workers=2, starvation_seconds=60))) == ["light"]
+
+
+def test_a_job_heavier_than_the_machine_runs_alone():
+    heavy = make_job("heavy", weight=Fraction(9))
+    assert started(decide([heavy], make_world(max_workers=2))) == ["heavy"]
+    running = make_job("running", C.EXECUTING, in_flight=EffectKind.FINALIZE)
+    assert started(decide([heavy, running], make_world(max_workers=2))) == []
+    alone = replace(heavy, code=C.EXECUTING, in_flight=EffectKind.FINALIZE)
+    assert started(decide([alone, make_job("next")], make_world(max_workers=2))) == []
+
+
+def test_thirds_of_a_worker_add_up_exactly():
+    jobs = [make_job(f"j{n}", weight=Fraction(1, 10), created_at=n) for n in range(12)]
+    assert len(started(decide(jobs, make_world(max_workers=1, max_db_workers=1)))) == 10
+
+
+def test_heavy_job_is_not_starved_by_a_stream_of_light_ones():
+    """New light jobs of the same workspace keep coming; the heavy one still gets its turn."""
+    heavy = make_job("heavy", C.WAITING_ON_WORKERS, weight=Fraction(2), created_at=0, code_since=0.0)
+    running = [make_job("l0", C.EXECUTING), make_job("l1", C.EXECUTING)]
+    running = [replace(job, in_flight=EffectKind.FINALIZE) for job in running]
+    for step in range(2, 20):
+        waiting = [make_job(f"l{step}", C.WAITING_ON_WORKERS, created_at=step, code_since=float(step))]
+        world = make_world(now=100.0 + step, max_workers=2)
+        names = started(decide([*running, heavy, *waiting], world))
+        if "heavy" in names:
+            return
+        running = [
+            *running[1:],
+            *(replace(j, code=C.EXECUTING, in_flight=EffectKind.FINALIZE) for j in waiting if j.id in names),
+        ]
+    pytest.fail("the heavy job never started")
+
+
+def test_cancelled_while_pending_ends_at_once_and_answers():
+    job = make_job("j", C.WAITING_PAUSED, intents=(Intent(id=7, kind=IntentKind.CANCEL, job_id="j"),))
+    decision = by_job(decide([job], make_world(paused_since="then")))["j"]
+    assert decision.path == (C.CANCELLED_BY_USER,)
+    assert decision.message == "Cancelled by user"
+    assert decision.cancelled
+    assert set(decision.answered) == {7}
+
+
+def test_cancelled_while_executing_is_terminated_first():
+    job = make_job("j", C.EXECUTING, intents=(Intent(id=7, kind=IntentKind.CANCEL, job_id="j"),))
+    decision = by_job(decide([job], make_world()))["j"]
+    assert decision.effect is EffectKind.TERMINATE
+    assert not decision.path
+
+
+def test_killed_keeps_container_and_files_unless_cleanup_is_wanted():
+    kill = Intent(id=1, kind=IntentKind.KILL, job_id="j")
+    cleanup = Intent(id=2, kind=IntentKind.CLEANUP, job_id="j")
+    job = make_job("j", C.EXECUTING, intents=(kill,))
+    assert by_job(decide([job], make_world()))["j"].effect is EffectKind.STOP
+    assert by_job(decide([replace(job, intents=(kill, cleanup))], make_world()))["j"].effect is EffectKind.TERMINATE
+
+
+def test_cancelling_after_the_verdict_is_answered_with_already_finished():
+    job = make_job("j", C.FINALIZING, verdict_stored=True, intents=(Intent(id=7, kind=IntentKind.CANCEL, job_id="j"),))
+    decision = by_job(decide([job], make_world()))["j"]
+    assert decision.answered == {7: "already finished"}
+    assert not decision.path
+
+
+def test_what_is_in_flight_is_broken_off_for_a_cancellation_but_not_publishing():
+    cancel = (Intent(id=7, kind=IntentKind.CANCEL, job_id="j"),)
+    assert stop_wanted(make_job("j", C.PREPARING, in_flight=EffectKind.PREPARE, intents=cancel))
+    assert not stop_wanted(make_job("j", C.FINALIZING, in_flight=EffectKind.PUBLISH, intents=cancel))
+
+
+def test_maintenance_puts_a_running_database_job_back_and_leaves_others():
+    database_job = make_job("db", C.EXECUTING, requires_db=True, uses_real_database=True)
+    other = make_job("other", C.EXECUTING)
+    snapshot = Snapshot(asked_at=1.0, containers={"db": ContainerState.RUNNING, "other": ContainerState.RUNNING})
+    decisions = by_job(decide([database_job, other], make_world(maintenance_since="then", snapshot=snapshot)))
+    assert decisions["db"].effect is EffectKind.RESET
+    assert "other" not in decisions
+    assert started_over(database_job, decisions["db"].cause).path == (C.WAITING_DB_MAINTENANCE,)
+
+
+def test_a_snapshot_older_than_the_last_effect_says_nothing():
+    job = make_job("j", C.EXECUTING, effect_ended_at=1001.0)
+    old = Snapshot(asked_at=1000.0, containers={})
+    assert decide([job], make_world(snapshot=old)) == []
+    new = Snapshot(asked_at=1002.0, containers={})
+    assert by_job(decide([job], make_world(snapshot=new)))["j"].effect is EffectKind.RESET
+
+
+def test_a_lost_container_is_started_over_three_times_at_most():
+    job = make_job("j", C.EXECUTING, restarts=MOST_RESTARTS - 1)
+    again = started_over(job, "the container disappeared")
+    assert again.path == (C.WAITING_ON_REBOOT,)
+    assert again.counts_restart
+    assert started_over(replace(job, restarts=MOST_RESTARTS), "gone").path == (C.INTERNAL_ERROR,)
+
+
+def test_publishing_and_laying_out_what_is_published_exclude_each_other():
+    publishing = make_job("a", C.FINALIZING, action="a", verdict_stored=True)
+    reader = make_job("b", C.PREPARING, action="b", needs=("a",))
+    decisions = by_job(decide([publishing, reader], make_world()))
+    assert decisions["a"].effect is EffectKind.PUBLISH
+    assert "b" not in decisions
+    laying_out = replace(reader, in_flight=EffectKind.PREPARE)
+    assert decide([publishing, laying_out], make_world()) == []
+    elsewhere = replace(laying_out, workspace="other")
+    assert by_job(decide([publishing, elsewhere], make_world()))["a"].effect is EffectKind.PUBLISH
+
+
+def test_the_next_jobs_are_provisioned_while_they_wait():
+    first = make_job("a", C.EXECUTING, in_flight=EffectKind.FINALIZE)
+    chain = [first] + [make_job(f"b{n}", C.WAITING_ON_DEPENDENCIES, wait_for=("a",), created_at=n) for n in range(5)]
+    effects = [decision.effect for decision in decide(chain, make_world(provision_ahead=2))]
+    assert effects == [EffectKind.PROVISION] * 2
+
+
+def test_a_waiting_job_is_explained_by_name():
+    running = make_job("busy", C.EXECUTING)
+    waiting = make_job("next", C.WAITING_ON_WORKERS)
+    (slots, _) = explain(waiting, [running, waiting], make_world(max_workers=1))
+    assert "ws/busy" in slots
+    dependant = make_job("later", C.WAITING_ON_DEPENDENCIES, wait_for=("busy",))
+    assert explain(dependant, [running, dependant], make_world()) == ["it needs busy (busy), which is executing"]
+    assert "paused since then" in explain(waiting, [waiting], make_world(paused_since="then"))[0]

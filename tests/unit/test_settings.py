@@ -1,0 +1,349 @@
+"""Settings come from the right place, are what they say, and keep their secrets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobrunner_cli.engine import variables
+from jobrunner_cli.engine.errors import ConfigurationError, UsageError
+from jobrunner_cli.engine.forms import MalformedError, format_size, parse_size
+from jobrunner_cli.engine.settings import Settings, describe, load
+
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Load:
+    """Load settings from these variables, and from what is in `cwd` and `config` below the temporary directory."""
+    for name in ("cwd", "config"):
+        (tmp_path / name).mkdir()
+
+    def read(**environ: str) -> Settings:
+        return load(
+            {"WORKDIR": str(tmp_path / "work"), **environ}, cwd=tmp_path / "cwd", config_dir=tmp_path / "config"
+        )
+
+    return read
+
+
+def problems(read: Load, **environ: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read(**environ)
+    return str(caught.value)
+
+
+def test_the_defaults_are_those_of_the_specification(read: Load, tmp_path: Path) -> None:
+    settings = read()
+    work = tmp_path / "work"
+    assert settings.backend == "expectations"
+    assert settings.using_dummy_data_backend
+    assert settings.high_privacy_storage_base == work / "high_privacy"
+    assert settings.medium_privacy_storage_base == work / "medium_privacy"
+    assert settings.high_privacy_volume_dir == work / "high_privacy" / "volumes"
+    assert settings.high_privacy_archive_dir == work / "high_privacy" / "archives"
+    assert settings.docker_host_volume_dir is None
+    assert settings.job_server_endpoint == "https://jobs.opensafely.org/api/v2/"
+    assert settings.allowed_github_orgs == frozenset({"opensafely"})
+    assert (settings.poll_interval, settings.job_loop_interval) == (5.0, 1.0)
+    assert settings.max_db_workers == settings.max_workers >= 1
+    assert (settings.default_job_cpu_count, settings.default_job_memory_limit) == (2.0, 4 * 2**30)
+    assert (settings.level4_max_filesize, settings.level4_max_csv_rows) == (16 * 2**20, 5000)
+    assert (settings.job_process_limit, settings.job_stop_grace, settings.starvation_seconds) == (4096, 10.0, 60.0)
+    assert settings.docker_registry == "ghcr.io/opensafely-core"
+    assert settings.database_access_network == "jobrunner-db"
+    assert dict(settings.database_urls) == {}
+    assert (settings.stats_poll_interval, settings.maintenance_poll_interval) == (10.0, 300.0)
+    assert not settings.enable_maintenance_mode_thread
+    assert (settings.executor, settings.loglevel, settings.trace_log_level) == ("docker", "INFO", "ERROR")
+    assert settings.database_path == work / "db.sqlite"
+    assert settings.repos_dir == work / "repos"
+    assert settings.runner_lock_path == work / "runner.lock"
+    assert settings.job_resource_weights == tmp_path / "cwd" / "job-resource-weights.ini"
+    assert set(settings.sources.values()) == {"environment", "default", "derived"}
+    assert list(tmp_path.glob("work")) == []
+
+
+def test_the_environment_is_before_dotenv_before_the_config_file_before_the_default(read: Load, tmp_path: Path) -> None:
+    (tmp_path / "config" / "config.toml").write_text(
+        'max_workers = 3\nMAX_DB_WORKERS = 3\nbackend = "three"\npoll_interval = 0.5'
+    )
+    (tmp_path / "cwd" / ".env").write_text("MAX_WORKERS=2\nMAX_DB_WORKERS=2\nUNRELATED=x\n")
+    settings = read(MAX_WORKERS="1")
+    found = [(getattr(settings, name), settings.sources[name]) for name in ("max_workers", "max_db_workers", "backend")]
+    assert found == [(1, "environment"), (2, ".env"), ("three", "config.toml")]
+    assert settings.poll_interval == 0.5
+    assert settings.sources["loglevel"] == "default"
+    assert settings.sources["high_privacy_storage_base"] == "derived"
+    assert settings.notices == ()
+
+
+def test_an_empty_value_means_the_default(read: Load, tmp_path: Path) -> None:
+    (tmp_path / "cwd" / ".env").write_text("LOGLEVEL=DEBUG\n")
+    settings = read(MAX_WORKERS="", BACKEND="  ", LOGLEVEL="", JOB_SERVER_TOKEN="")
+    assert (settings.backend, settings.loglevel, settings.job_server_token) == ("expectations", "INFO", None)
+    assert settings.sources["loglevel"] == "default"
+
+
+def test_expectations_always_means_dummy_data(read: Load) -> None:
+    assert read(USING_DUMMY_DATA_BACKEND="false").using_dummy_data_backend
+    assert not read(BACKEND="tpp").using_dummy_data_backend
+    assert read(BACKEND="test", USING_DUMMY_DATA_BACKEND="YES").using_dummy_data_backend
+
+
+def test_the_proxy_cannot_be_left_out_where_there_is_real_data(read: Load) -> None:
+    assert not read().github_proxy
+    assert read(GITHUB_PROXY="true").github_proxy
+    assert read(BACKEND="tpp").github_proxy
+    assert read(BACKEND="tpp", GITHUB_PROXY="false").github_proxy
+    assert not read(BACKEND="test", USING_DUMMY_DATA_BACKEND="1", GITHUB_PROXY="false").github_proxy
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", frozenset()),
+        ("*", None),
+        ("a, b-c ,", frozenset({"a", "b-c"})),
+        ("opensafely", frozenset({"opensafely"})),
+    ],
+)
+def test_organisations(read: Load, text: str, expected: frozenset[str] | None) -> None:
+    assert read(ALLOWED_GITHUB_ORGS=text).allowed_github_orgs == expected
+
+
+def test_the_originals_name_of_the_executor_means_docker(read: Load) -> None:
+    assert read(EXECUTOR="jobrunner.executors.local:LocalDockerAPI").executor == "docker"
+    assert read(EXECUTOR="process").executor == "process"
+
+
+def test_relative_paths_start_from_where_they_are_written(read: Load, tmp_path: Path) -> None:
+    (tmp_path / "config" / "config.toml").write_text('debug_log_file = "logs/debug.log"')
+    (tmp_path / "cwd" / ".env").write_text("HIGH_PRIVACY_STORAGE_BASE=high\n")
+    settings = read(WORKDIR="here", MEDIUM_PRIVACY_STORAGE_BASE="~/medium")
+    assert settings.workdir == tmp_path / "cwd" / "here"
+    assert settings.high_privacy_volume_dir == tmp_path / "cwd" / "high" / "volumes"
+    assert settings.debug_log_file == tmp_path / "config" / "logs" / "debug.log"
+    assert settings.medium_privacy_storage_base == Path.home() / "medium"
+
+
+MALFORMED = {
+    "BACKEND": ["x", "-tpp", "tpp-", "t p", "../x"],
+    "USING_DUMMY_DATA_BACKEND": ["maybe", "2"],
+    "WORKDIR": ["a\0b", "~nobody-of-this-name/x"],
+    "JOB_SERVER_ENDPOINT": ["jobs.example.org", "ftp://x/", "https://user:secret@x/", "https://x/?q=1"],
+    "ALLOWED_GITHUB_ORGS": [",", "a b", "a/b", "*,a"],
+    "POLL_INTERVAL": ["0", "-1", "nan", "inf", "5s", "1e999"],
+    "MAX_WORKERS": ["0", "-1", "2.5", "two", "1_000", "٣"],
+    "MAX_DB_WORKERS": ["-1"],
+    "DEFAULT_JOB_CPU_COUNT": ["0", "all"],
+    "DEFAULT_JOB_MEMORY_LIMIT": ["4X", "4 G B", "-4G", "4", "4KiB", "G", "1e9", "9999999999T"],
+    "LEVEL4_MAX_FILESIZE": ["0", "big"],
+    "EXECUTOR": ["podman", "jobrunner.executors.local:Other"],
+    "DOCKER_REGISTRY": ["ghcr.io/x/", "two words"],
+    "DOCKER_USER_ID": ["root", "-1"],
+    "DATABASE_ACCESS_NETWORK": ["--network", "a b"],
+    "LOGLEVEL": ["LOUD"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in MALFORMED.items() for value in values])
+def test_a_malformed_value_is_named_with_its_source(read: Load, name: str, value: str) -> None:
+    told = problems(read, **{name: value})
+    assert told.startswith(f"{name} (from environment): {value!r} is not ")
+    assert "\n" not in told
+
+
+def test_all_problems_are_told_at_once_each_with_its_source(read: Load, tmp_path: Path) -> None:
+    (tmp_path / "config" / "config.toml").write_text(
+        'maxworkers = 3\nloglevel = "LOUD"\nmax_retries = 3\n[docker]\nx = 1\n'
+    )
+    (tmp_path / "cwd" / ".env").write_text("POLL_INTERVAL=often\n")
+    told = problems(read, MAX_WORKERS="many", PRESTO_TLS_CERT_PATH="/cert").splitlines()
+    assert len(told) == 6
+    assert any("there is no setting maxworkers; did you mean max_workers?" in line for line in told)
+    assert any("there is no setting docker" in line for line in told)
+    assert any(line.startswith("LOGLEVEL (from config.toml): 'LOUD'") for line in told)
+    assert any(line.startswith("POLL_INTERVAL (from .env): 'often'") for line in told)
+    assert any(line.startswith("MAX_WORKERS (from environment): 'many'") for line in told)
+    assert any("PRESTO_TLS_CERT_PATH is set without PRESTO_TLS_KEY_PATH" in line for line in told)
+
+
+@pytest.mark.parametrize("text", ["max_workers =", "\xff", "max_workers = 1\nMAX_WORKERS = 2", "backend = [1]"])
+def test_a_config_file_that_cannot_be_read_is_an_error_that_names_it(read: Load, tmp_path: Path, text: str) -> None:
+    (tmp_path / "config" / "config.toml").write_bytes(text.encode("latin-1"))
+    assert "config.toml" in problems(read)
+
+
+def test_lists_and_truth_values_of_the_config_file(read: Load, tmp_path: Path) -> None:
+    file = tmp_path / "config" / "config.toml"
+    file.write_text(
+        'allowed_github_orgs = ["a", "b"]\nenable_maintenance_mode_thread = true\nreserve_after_seconds = 7'
+    )
+    settings = read()
+    assert settings.allowed_github_orgs == {"a", "b"}
+    assert settings.enable_maintenance_mode_thread
+    assert settings.starvation_seconds == 7
+    file.write_text("allowed_github_orgs = []")
+    assert read().allowed_github_orgs == frozenset()
+
+
+def test_a_dotenv_with_a_broken_line_is_an_error_that_names_it(read: Load, tmp_path: Path) -> None:
+    (tmp_path / "cwd" / ".env").write_text("BACKEND=tpp\n'no form at all\n")
+    assert ".env, line 2" in problems(read)
+    (tmp_path / "cwd" / ".env").write_bytes(b"BACKEND=\xff\n")
+    assert "not UTF-8" in problems(read)
+
+
+def git(directory: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=directory, check=True, capture_output=True)
+
+
+def test_a_dotenv_that_git_tracks_is_ignored_with_a_notice(read: Load, tmp_path: Path) -> None:
+    cwd = tmp_path / "cwd"
+    (cwd / ".env").write_text("BACKEND=evil\n")
+    git(cwd, "init", "--quiet")
+    assert read().backend == "evil"
+
+    git(cwd, "add", ".env")
+    settings = read()
+
+    assert settings.backend == "expectations"
+    (notice,) = settings.notices
+    assert str(cwd / ".env") in notice
+    assert "git tracks it" in notice
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_dotenv_of_another_user_is_ignored_with_a_notice(read: Load, tmp_path: Path) -> None:
+    (tmp_path / "cwd" / ".env").write_text("BACKEND=evil\n")
+    os.chown(tmp_path / "cwd" / ".env", 12345, 12345)
+    settings = read()
+    assert settings.backend == "expectations"
+    assert "another user owns it" in settings.notices[0]
+
+
+SECRETS = {
+    "JOB_SERVER_TOKEN": "server-token-value",
+    "PRIVATE_REPO_ACCESS_TOKEN": "github-token-value",
+    "DEFAULT_DATABASE_URL": "mssql://user:pass%40word@db.example.org:1433/name",
+    "INCLUDE_T1OO_DATABASE_URL": "mssql://user:otherword@db.example.org/name",
+    "EMIS_ORGANISATION_HASH": "hash-value",
+    "STATA_LICENSE": "licence-value",
+}
+
+
+def test_secrets_are_masked_wherever_settings_are_shown(read: Load) -> None:
+    settings = read(**SECRETS)
+    shown = repr(settings) + repr(describe(settings))
+    for secret in [*SECRETS.values(), "pass%40word", "otherword"]:
+        assert secret not in shown
+    assert set(settings.secrets()) == {*SECRETS.values(), "pass%40word", "pass@word", "otherword"}
+    assert settings.database_urls == {
+        "default": SECRETS["DEFAULT_DATABASE_URL"],
+        "include_t1oo": SECRETS["INCLUDE_T1OO_DATABASE_URL"],
+    }
+
+
+@pytest.mark.parametrize("url", ["hunter2-and-more", "mssql://user:hunter2-and-more@", "x://hunter2-and-more@h:99999/"])
+def test_a_malformed_secret_is_not_quoted_not_even_in_the_traceback(read: Load, url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(DEFAULT_DATABASE_URL=url)
+    assert "DEFAULT_DATABASE_URL (from environment): the value is not" in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_every_variable_is_described_with_value_and_source(read: Load) -> None:
+    settings = read(ALLOWED_GITHUB_ORGS="*", LEVEL4_MAX_FILESIZE="1536k", VERSION="v7", JOB_SERVER_TOKEN="x")
+    lines = {line.name: line for line in describe(settings)}
+    assert set(lines) == {variable.name for variable in variables.VARIABLES}
+    shown = {name: lines[name].value_text for name in lines}
+    assert shown["ALLOWED_GITHUB_ORGS"] == "*"
+    assert shown["LEVEL4_MAX_FILESIZE"] == "1536K"
+    assert shown["VERSION"] == "v7"
+    assert shown["JOB_SERVER_TOKEN"] not in {"", "x"}
+    assert shown["STATA_LICENSE"] == ""
+    assert shown["USING_DUMMY_DATA_BACKEND"] == "true"
+    assert (lines["VERSION"].source, lines["MAX_DB_WORKERS"].source) == ("environment", "derived")
+    assert all(line.help for line in lines.values())
+
+
+def test_the_sample_is_a_dotenv_that_changes_nothing_when_every_default_is_taken(read: Load, tmp_path: Path) -> None:
+    before = read()
+    lines = [
+        line.removeprefix("#") for line in variables.sample().splitlines() if line.startswith("#") and line[1] != " "
+    ]
+    assert len(lines) == len(variables.VARIABLES)
+    (tmp_path / "cwd" / ".env").write_text("\n".join(lines))
+    after = read()
+    assert {name: getattr(after, name) for name in after.sources} == {
+        name: getattr(before, name) for name in after.sources
+    }
+
+
+def test_a_workspaces_directory_is_never_outside_the_store(read: Load) -> None:
+    settings = read()
+    assert settings.high_workspace("ws") == settings.high_privacy_storage_base / "workspaces" / "ws"
+    assert settings.medium_workspace("ws") == settings.medium_privacy_storage_base / "workspaces" / "ws"
+    for name in ("", ".", "..", "../x", "a/b", "/etc", "a\0b"):
+        with pytest.raises(UsageError):
+            settings.high_workspace(name)
+        with pytest.raises(UsageError):
+            settings.medium_workspace(name)
+
+
+def test_jobs_of_a_root_runner_get_an_unprivileged_id(read: Load) -> None:
+    settings = read()
+    expected = (os.getuid(), os.getgid()) if os.getuid() else (65534, 65534)
+    assert (settings.docker_user_id, settings.docker_group_id) == expected
+    assert read(DOCKER_USER_ID="1234").docker_user_id == 1234
+
+
+def test_settings_load_nothing_that_they_do_not_need(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from jobrunner_cli.engine.settings import load
+here = Path(sys.argv[1])
+load({"WORKDIR": str(here)}, cwd=here, config_dir=here)
+print(sorted({"dotenv", "tomllib", "platformdirs", "subprocess", "importlib.metadata"} & set(sys.modules)))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout == "[]\n"
+
+
+@given(st.integers(min_value=0, max_value=2**63 - 1))
+def test_any_size_is_shown_so_that_it_is_read_back(size: int) -> None:
+    assert parse_size(format_size(size)) == size
+
+
+@given(
+    st.integers(min_value=0, max_value=10**6),
+    st.sampled_from(["k", "m", "g"]),
+    st.sampled_from(["", "b", "ib", "B", "iB"]),
+)
+def test_units_are_powers_of_1024_in_any_case_and_with_any_ending(number: int, unit: str, ending: str) -> None:
+    expected = number * 1024 ** ("kmg".index(unit) + 1)
+    assert parse_size(f"{number}{unit}{ending}") == parse_size(f"{number}{unit.upper()}{ending}") == expected
+    assert parse_size(f"{number}.5{unit}") == expected + 1024 ** ("kmg".index(unit) + 1) // 2
+
+
+@given(st.text())
+def test_any_text_is_a_size_or_is_malformed(text: str) -> None:
+    try:
+        assert 0 <= parse_size(text) < 2**63
+    except MalformedError:
+        pass

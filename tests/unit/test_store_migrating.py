@@ -1,0 +1,354 @@
+"""Databases are made, and older ones carried forward with nothing lost, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobrunner_cli.engine.errors import (
+    ConfigurationError,
+    DatabaseBusyError,
+    DatabaseNotMigratedError,
+    RunnerActiveError,
+)
+from jobrunner_cli.engine.states import State, StatusCode
+from jobrunner_cli.engine.store import queries
+from jobrunner_cli.engine.store.database import connect, ensure_migrated
+from jobrunner_cli.engine.store.locks import RunnerLock
+from jobrunner_cli.engine.store.migrating import migrate
+from jobrunner_cli.engine.store.models import NEWEST_LEVEL
+from support.store import NOW, columns_at, older_database
+
+ODD_TEXTS = [
+    None,
+    "",
+    "0",
+    "plain",
+    "Ünïcode ✓ 🦆",
+    "with 'quotes' and \"more\"",
+    "line\nbreak",
+    "nul\0inside",
+    "x" * 9000,
+]
+ODD_JSON = {
+    "requires_outputs_from": [None, "[]", '["a", "b"]'],
+    "wait_for_job_ids": [None, "[]", '["xyz"]'],
+    "output_spec": [None, "{}", '{"highly_sensitive": {"a": "out/*.csv"}}'],
+    "outputs": [None, "{}", '{"out/\\u00e9.csv": "highly_sensitive"}'],
+    "unmatched_outputs": [None, "[]", '["a"]'],
+    "trace_context": [None, "{}", '{"traceparent": "00-1-2-01"}'],
+    "level4_excluded_files": [None, "{}", '{"a": "too large"}'],
+}
+CODES = {
+    "succeeded": [StatusCode.SUCCEEDED],
+    "failed": [StatusCode.NONZERO_EXIT, StatusCode.INTERNAL_ERROR, StatusCode.CANCELLED_BY_USER],
+    "pending": [StatusCode.CREATED, StatusCode.WAITING_ON_WORKERS],
+    "running": [StatusCode.EXECUTING, StatusCode.PREPARED],
+}
+
+
+def odd_rows(level: int, count: int) -> list[dict[str, Any]]:
+    """Rows with every kind of value in every column, unlike one another but the same at every run."""
+    chance = random.Random(level)
+    rows = []
+    for number in range(count):
+        state = chance.choice(list(CODES))
+        row: dict[str, Any] = {}
+        for name, kind in columns_at(level).items():
+            if name in ODD_JSON:
+                row[name] = chance.choice(ODD_JSON[name])
+            elif kind == "TEXT":
+                row[name] = chance.choice(ODD_TEXTS)
+            else:
+                row[name] = chance.choice([0, 1] if kind == "BOOLEAN" else [0, NOW, 2**40])
+        row |= {"id": f"job{number:05d}", "state": state, "status_code": chance.choice(CODES[state]).value}
+        rows.append(row)
+    return rows
+
+
+def job_rows(path: Path) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(path)) as conn:
+        conn.row_factory = sqlite3.Row
+        return [dict(row) for row in conn.execute("SELECT * FROM job ORDER BY id")]
+
+
+def schema(path: Path) -> dict[str, Any]:
+    with closing(sqlite3.connect(path)) as conn:
+        tables = [name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {name: list(conn.execute(f"SELECT * FROM pragma_table_info('{name}')")) for name in tables}
+        indexes = {
+            name: " ".join((sql or "").split())
+            for name, sql in conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'")
+        }
+        return {"columns": columns, "indexes": indexes}
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_every_row_of_an_older_database_is_carried_forward_intact(tmp_path: Path, level: int) -> None:
+    path = tmp_path / "db.sqlite"
+    rows = odd_rows(level, 500)
+    older_database(path, level, rows)
+
+    report = migrate(path)
+
+    assert (report.created, report.from_level, report.to_level) == (False, level, NEWEST_LEVEL)
+    carried = [{name: row[name] for name in columns_at(level)} for row in job_rows(path)]
+    assert carried == rows
+    with closing(connect(path)) as conn:
+        jobs = queries.list_jobs(conn, limit=None)
+        assert {job.id for job in jobs} == {row["id"] for row in rows}
+        assert queries.saved_request(conn, "req").original == {"identifier": "req", "ünknown": [1]}
+        assert [(flag.id, flag.value, flag.timestamp) for flag in queries.flags(conn)] == [
+            ("mode", None, 1700000000.25),
+            ("paused", "True", 1700000001.0),
+        ]
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_a_migrated_database_has_the_schema_of_a_new_one(tmp_path: Path, level: int) -> None:
+    older_database(tmp_path / "old.sqlite", level, [])
+    migrate(tmp_path / "old.sqlite")
+    migrate(tmp_path / "new.sqlite")
+
+    assert schema(tmp_path / "old.sqlite") == schema(tmp_path / "new.sqlite")
+
+
+def test_a_new_database_is_made_with_its_directories_and_in_wal_mode(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "db.sqlite"
+
+    report = migrate(path)
+
+    assert (report.created, report.backup_path, report.changed) == (True, None, True)
+    ensure_migrated(path)
+    with closing(connect(path)) as conn:
+        assert conn.execute("PRAGMA journal_mode").fetchall()[0][0] == "wal"
+        assert conn.execute("PRAGMA synchronous").fetchall()[0][0] == 2
+
+
+def test_migrate_does_nothing_on_an_up_to_date_database_even_while_a_runner_works(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    migrate(path)
+    before = path.read_bytes()
+
+    with RunnerLock(tmp_path / "runner.lock"):
+        report = migrate(path)
+
+    assert not report.changed
+    assert not report.created
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.backup"))
+
+
+def test_the_backup_is_the_database_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    rows = odd_rows(3, 50)
+    older_database(path, 3, rows)
+    path.chmod(0o640)
+
+    report = migrate(path)
+
+    backup = report.backup_path
+    assert backup is not None
+    assert backup.parent == tmp_path
+    assert "level-3" in backup.name
+    assert backup.stat().st_mode & 0o777 == 0o640
+    assert job_rows(backup) == rows
+    with closing(sqlite3.connect(backup)) as conn:
+        assert conn.execute("PRAGMA user_version").fetchall() == [(3,)]
+    assert sorted(file.name for file in tmp_path.iterdir() if "unfinished" in file.name) == []
+
+
+def test_a_backup_that_is_put_back_can_be_migrated_again(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 2, odd_rows(2, 20))
+    first = migrate(path)
+    assert first.backup_path is not None
+
+    for leftover in tmp_path.glob("db.sqlite-*"):
+        leftover.unlink()
+    path.write_bytes(first.backup_path.read_bytes())
+    second = migrate(path)
+
+    assert second.from_level == 2
+    assert second.backup_path != first.backup_path
+    assert len(list(tmp_path.glob("*.backup*"))) == 2
+
+
+def test_gaps_of_unfinished_jobs_are_filled(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    unclear = {"job_request_id": "req", "workspace": "ws", "action": "a", "created_at": NOW, "updated_at": NOW + 5}
+    older_database(
+        path,
+        0,
+        [
+            unclear | {"id": "a", "state": "pending", "run_command": "ehrql:v1 generate-dataset x.py"},
+            unclear | {"id": "b", "state": "running", "status_code": "of_another_time", "run_command": "sqlrunner:v1"},
+            unclear
+            | {"id": "c", "state": "running", "run_command": "python:v2 generate-dataset ehrql:v1 sqlrunner:v1"},
+            unclear | {"id": "d", "state": "pending", "run_command": "cohortextractor:latest generate_cohort"},
+            unclear | {"id": "e", "state": "succeeded", "run_command": "sqlrunner:v1 x"},
+            unclear | {"id": "f", "state": "failed", "run_command": None},
+            unclear | {"id": "g", "state": "pending", "run_command": "ehrql:v1 assure x generate-dataset "},
+        ],
+    )
+    migrate(path)
+
+    with closing(connect(path)) as conn:
+        jobs = queries.jobs_by_ids(conn, "abcdefg")
+    assert {job.id: job.status_code for job in jobs.values()} == {
+        "a": StatusCode.CREATED,
+        "b": StatusCode.EXECUTING,
+        "c": StatusCode.EXECUTING,
+        "d": StatusCode.CREATED,
+        "e": StatusCode.SUCCEEDED,
+        "f": StatusCode.NONZERO_EXIT,
+        "g": StatusCode.CREATED,
+    }
+    assert {job.id for job in jobs.values() if job.requires_db} == {"a", "b", "d"}
+    assert {job.status_code_updated_at for job in jobs.values()} == {(NOW + 5) * 10**9}
+
+
+def test_a_finished_row_with_an_unknown_code_keeps_it_and_reads_by_its_state(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 3, [{"id": "a", "state": "failed", "status_code": "of_another_time"}])
+    migrate(path)
+
+    assert job_rows(path)[0]["status_code"] == "of_another_time"
+    with closing(connect(path)) as conn:
+        job = queries.job_by_id(conn, "a")
+        assert job is not None
+        assert (job.state, job.status_code) == (State.FAILED, StatusCode.NONZERO_EXIT)
+
+
+def test_missing_empty_and_older_databases_are_refused_with_the_command_that_helps(tmp_path: Path) -> None:
+    (tmp_path / "empty.sqlite").touch()
+    older_database(tmp_path / "old.sqlite", 3, [])
+    for name in ("absent.sqlite", "empty.sqlite", "old.sqlite"):
+        with pytest.raises(DatabaseNotMigratedError) as caught:
+            ensure_migrated(tmp_path / name)
+        assert "jobrunner migrate" in (caught.value.hint or "")
+    assert not (tmp_path / "absent.sqlite").exists()
+    assert migrate(tmp_path / "empty.sqlite").created
+
+
+def test_a_database_from_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 3, [])
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+
+    for attempt in (ensure_migrated, migrate):
+        with pytest.raises(DatabaseNotMigratedError, match="99"):
+            attempt(path)
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_database_of_jobrunners_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, but longer than a header of one hundred bytes " * 20)
+    (tmp_path / "directory").mkdir()
+    with closing(sqlite3.connect(tmp_path / "foreign")) as conn:
+        conn.execute("CREATE TABLE recipes (name TEXT)")
+    for name in ("text", "directory", "foreign"):
+        with pytest.raises(ConfigurationError) as caught:
+            migrate(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ConfigurationError):
+            ensure_migrated(tmp_path / name)
+
+
+def test_a_running_service_keeps_migrate_away(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 3, [])
+    with RunnerLock(tmp_path / "runner.lock"), pytest.raises(RunnerActiveError, match=str(os.getpid())):
+        migrate(path, patience=0)
+    assert migrate(path).from_level == 3
+
+
+def test_a_database_that_another_program_keeps_locked_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 3, odd_rows(3, 3))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseBusyError, match="locked by another process"):
+            migrate(path, patience=0.1)
+        other.execute("ROLLBACK")
+    assert migrate(path).to_level == NEWEST_LEVEL
+
+
+MIGRATE = "import sys; from pathlib import Path; from jobrunner_cli.engine.store.migrating import migrate; "
+
+
+def start_migrating(path: Path) -> subprocess.Popen[bytes]:
+    # The line is written when everything is imported, so that what follows is the migration itself.
+    code = f"{MIGRATE}print('go', flush=True); print(migrate(Path(sys.argv[1])))"
+    return subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+
+
+def test_two_migrations_at_once_both_end_well_and_make_one_backup(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    rows = odd_rows(1, 500)
+    older_database(path, 1, rows)
+
+    processes = [start_migrating(path) for _ in range(4)]
+
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0, 0]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert len(list(tmp_path.glob("*.backup"))) == 1
+    ensure_migrated(path)
+    assert [{name: row[name] for name in columns_at(1)} for row in job_rows(path)] == rows
+
+
+@pytest.mark.slow
+def test_kill_in_the_middle_of_migrate_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    rows = odd_rows(0, 2000)
+    seen = set()
+    for attempt in range(12):
+        directory = tmp_path / str(attempt)
+        directory.mkdir()
+        path = directory / "db.sqlite"
+        older_database(path, 0, rows)
+        process = start_migrating(path)
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(timeout=chance.uniform(0.0, 0.25))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=60)
+        process.stdout.close()
+
+        with closing(sqlite3.connect(path)) as conn:
+            ((level,),) = conn.execute("PRAGMA user_version").fetchall()
+            assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            names = {name for (name,) in conn.execute("SELECT name FROM pragma_table_info('job')")}
+        seen.add(level)
+        assert names == set(columns_at(min(level, 3))) | ({"restarts"} if level == NEWEST_LEVEL else set())
+        assert migrate(path).to_level == NEWEST_LEVEL
+        assert [{name: row[name] for name in columns_at(0)} for row in job_rows(path)] == rows
+        assert not list(directory.glob(".*unfinished*"))
+        for backup in directory.glob("*.backup"):
+            assert len(job_rows(backup)) == len(rows)
+    assert len(seen) > 1, "no kill came before the end"
+
+
+def test_a_kill_while_a_new_database_is_made_leaves_one_that_can_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    path.touch()
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+    assert migrate(path).created
+    ensure_migrated(path)

@@ -24,7 +24,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-IMAGE = "ghcr.io/opensafely-core/busybox:v1"
+IMAGE = "ghcr.io/opensafely-core/python:v2"
 
 Shape = Mapping[str, tuple[str, ...]]
 
@@ -140,7 +140,7 @@ def make_study(path: Path, shape: Shape) -> Path:
     path.mkdir()
     actions = {
         name: {
-            "run": f"busybox:v1 sh -c 'echo {name} > {name}.txt'",
+            "run": f"python:v2 sh -c 'echo {name} > {name}.txt'",
             "needs": list(needs),
             "outputs": {"moderately_sensitive": {"out": f"{name}.txt"}},
         }

@@ -215,7 +215,8 @@ def make_bridge() -> ipaddress.IPv4Network | None:
 
 def start() -> None:
     """Start the private engine and wait until it answers."""
-    clear_up()  # what a killed engine left behind
+    stop_processes()  # what a killed engine left behind
+    clear_up()
     for folder in (RUN, STATE):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)

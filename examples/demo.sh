@@ -17,7 +17,7 @@ esac
 
 # The private engine of this checkout, where `just engine` has made one; else the one that is configured.
 if [ "$executor" = docker ] && [ -z "${DOCKER_HOST:-}" ]; then
-    eval "$("$here/../docker/engine" env)"
+    eval "$(python3 "$here/../docker/engine.py" env)"
 fi
 
 base=$(mktemp -d "${TMPDIR:-/tmp}/jobrunner-demo.XXXXXX")

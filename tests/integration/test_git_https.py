@@ -110,6 +110,22 @@ def test_commit_of_a_pull_request_can_be_fetched_but_is_not_on_the_branch(
     assert not repositories.is_reachable(url, proposed, "main")
 
 
+def test_history_is_followed_without_fetching_any_files(
+    study: SourceRepository, server: GitServer, access: GitAccess
+) -> None:
+    commits = [study.change({"file": str(number)}) for number in range(5)]
+    url = server.publish(study, "org/study")
+
+    assert Repositories(access).is_reachable(url, commits[0], "main")
+    assert Repositories(access).is_reachable(str(study.path), commits[0], "main")
+
+    histories = list(access.repos_dir.glob("*.history.git"))
+    assert len(histories) == 2
+    for history in histories:
+        listed = study.git("--git-dir", str(history), "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)")
+        assert listed.split() == ["commit"] * 5
+
+
 @pytest.mark.parametrize("token", [None, "the-wrong-token"])
 def test_without_the_right_token_the_repository_is_not_reachable(
     study: SourceRepository, server: GitServer, access: GitAccess, token: str | None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.errors import ExecutorUnavailableError
+from jobrunner_cli.engine.errors import ExecutorUnavailableError, JobrunnerError
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection
 from jobrunner_cli.engine.executors.docker_metadata import engine_timestamp
-from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWatch, open_stream, pieces, stream_errors
+from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWatch, open_stream, reports, stream_errors
 
 if TYPE_CHECKING:
     from requests import Response
@@ -51,7 +52,9 @@ class DockerEvents:
     def _read(self) -> None:
         failure: BaseException | None = None
         try:
-            for _ in pieces(self._response):
+            for event in reports(self._response):
+                if event.get("Action") == "die":
+                    self._await_end(str(event.get("id", "")))
                 with self._changed:
                     self._hinted = True
                     self._changed.notify_all()
@@ -64,6 +67,15 @@ class DockerEvents:
         self._watch.discard(self._socket)
         self._response.close()
         self._client.close()
+
+    def _await_end(self, container: str) -> None:
+        """Return when the container's end shows in the engine's list, too.
+
+        The engine tells of a death some 40 ms before its list does: it cleans up in between, holding the container's
+        lock, and describing a container takes that lock. Whatever comes of it, the event is a hint.
+        """
+        with suppress(JobrunnerError), self._engine.calling("describe a container") as client:
+            client.inspect_container(container)
 
     def wait(self, timeout: float) -> bool:
         """Wait for the next hint, at most so many seconds; true if there was one since the last call.

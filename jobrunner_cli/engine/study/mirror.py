@@ -63,8 +63,11 @@ class Mirror:
         except OSError as error:
             raise _unusable(self._lock_file, error) from None
         try:
-            self._wait_for(lock, stop or threading.Event(), time.monotonic() + timeout)
-            self.clear_leftovers()
+            try:
+                self._wait_for(lock, stop or threading.Event(), time.monotonic() + timeout)
+                self._clear_leftovers()
+            except OSError as error:
+                raise _unusable(self.git_dir, error) from None
             yield lock
         finally:
             os.close(lock)
@@ -116,11 +119,8 @@ class Mirror:
                 raise GitInterruptedError("Git was interrupted, because the runner is stopping")
             wait = min(wait * 2, longest)
 
-    def clear_leftovers(self) -> None:
-        """Remove what fetches that died left behind: half-made repositories, lock files, temporary packs.
-
-        Call it with the lock held and no git at work.
-        """
+    def _clear_leftovers(self) -> None:
+        """Remove what fetches that died left behind: half-made repositories, lock files, temporary packs."""
         for directory in (self.git_dir, self.history_dir):
             shutil.rmtree(directory.with_suffix(".new"), ignore_errors=True)
             for found in _leftovers(directory):

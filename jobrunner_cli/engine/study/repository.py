@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobrunner_cli.engine.errors import (
@@ -203,7 +203,6 @@ class Repositories:
                 doing=f"fetch {what}",
                 git_dir=mirror.git_dir,
                 keep_open=(lock,),
-                clean_up=mirror.clear_leftovers,
                 stop=stop,
             )
             kind = self._git.run("cat-file", "-t", commit, git_dir=mirror.git_dir)
@@ -225,7 +224,6 @@ class Repositories:
                 doing=f"fetch the history of branch {branch} of {printable(remote.name)}",
                 git_dir=mirror.history_dir,
                 keep_open=(lock,),
-                clean_up=mirror.clear_leftovers,
             )
             listed = self._git.run("rev-list", tip, git_dir=mirror.history_dir)
             if listed.returncode != 0:
@@ -244,13 +242,12 @@ class Repositories:
         doing: str,
         git_dir: Path | None = None,
         keep_open: Sequence[int] = (),
-        clean_up: Callable[[], None] | None = None,
         stop: threading.Event | None = None,
         limit: float | None = None,
     ) -> bytes:
         """Run a git command that talks to the repository, which it knows as `origin`, and return what it prints.
 
-        What fails for a passing reason is tried again after growing waits, `clean_up` first; the repository on disk
+        What fails for a passing reason is tried again after growing waits; the repository on disk
         has no passing reasons. One attempt takes at most `limit` seconds, and all of them `GitAccess.timeout`.
         """
         config = (("remote.origin.url", remote.address), *remote.config)
@@ -278,8 +275,6 @@ class Repositories:
             if (stop or threading.Event()).wait(wait):
                 raise GitInterruptedError("Git was interrupted, because the runner is stopping")
             wait *= 2
-            if clean_up is not None:
-                clean_up()
 
     def _variables(self, remote: Remote) -> dict[str, str]:
         """The environment for talking to this repository."""

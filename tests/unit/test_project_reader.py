@@ -1,0 +1,206 @@
+"""YAML as studies write it: the 1.2 core schema, encodings, duplicate keys, aliases, limits, and places."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+import pytest
+
+from jobrunner_cli.engine.study.problems import Timestamp
+from jobrunner_cli.engine.study.reader import Document, ListNode, MappingNode, Node, read
+
+
+def plain(node: Node | None) -> Any:
+    """A node as plain data, mappings as lists of pairs so that their order shows."""
+    match node:
+        case MappingNode():
+            return [(plain(key), plain(value)) for key, value in node.entries]
+        case ListNode():
+            return [plain(item) for item in node.items]
+        case None:
+            return None
+    return node.value
+
+
+def value_of(text: str) -> Any:
+    document = read(f"key: {text}\n".encode())
+    assert document.problems == ()
+    ((_, value),) = plain(document.root)
+    return value
+
+
+def problems_of(content: bytes | str) -> list[str]:
+    document = read(content.encode() if isinstance(content, str) else content)
+    return [str(problem) for problem in document.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((word, word) for word in ("yes", "no", "on", "off", "y", "Yes", "NO", "nULL", "tRUE", "12:30", "1:2:3", "=")),
+        *((word, True) for word in ("true", "True", "TRUE")),
+        *((word, False) for word in ("false", "False", "FALSE")),
+        *((word, None) for word in ("", "~", "null", "Null", "NULL")),
+        *(("010", 10), ("08", 8), ("0o10", 8), ("0x1F", 31), ("1_000", 1000), ("0b11", 3), ("-12", -12), ("+3", 3)),
+        *(("1e3", 1000.0), ("1.5", 1.5), (".5", 0.5), ("5.", 5.0), ("-1.5e-3", -0.0015), ("1_000.5", 1000.5)),
+        *((".inf", float("inf")), ("-.INF", float("-inf")), ("4.0", 4.0)),
+        *(("'12'", "12"), ('"true"', "true"), ("!!str 12", "12"), ('!!int "12"', 12), ("!!float 1", 1.0)),
+        *(("0b12", "0b12"), ("0o8", "0o8"), ("_1", "_1"), ("1.2.3", "1.2.3"), ("-", [None]), (".", "."), ("+", "+")),
+        *(("2020-01-01", Timestamp("2020-01-01")), ("2020-1-1", "2020-1-1"), ("'2020-01-01'", "2020-01-01")),
+        ("2020-01-01T10:00:00Z", Timestamp("2020-01-01T10:00:00Z")),
+    ],
+)
+def test_words_mean_what_they_do_in_yaml_1_2(text: str, value: object) -> None:
+    got = value_of(text)
+    assert got == value
+    assert type(got) is type(value)
+
+
+def test_not_a_number_is_a_float() -> None:
+    value = value_of(".nan")
+    assert isinstance(value, float)
+    assert value != value  # noqa: PLR0124
+
+
+def test_a_directive_of_one_file_does_not_reach_another() -> None:
+    assert plain(read(b"%YAML 1.1\n---\na: yes\n").root) == [("a", "yes")]
+    assert plain(read(b"%TAG ! tag:example.org,2002:\n---\na: b\n").root) == [("a", "b")]
+    assert plain(read(b"a: yes\nb: 010\n").root) == [("a", "yes"), ("b", 10)]
+    assert problems_of("a: !x b\n") == ["line 1: the tag !x is not allowed"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "key: é\n".encode(),
+        codecs.BOM_UTF8 + "key: é\n".encode(),
+        "key: é\n".encode("utf-16"),
+        codecs.BOM_UTF16_LE + "key: é\r\n".encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + "key: é\n".encode("utf-16-be"),
+        "key: é\r\n".encode(),
+        "---\nkey: é\n...\n".encode(),
+        '{"key": "é"}'.encode(),
+    ],
+)
+def test_encodings_and_line_ends(content: bytes) -> None:
+    assert read(content) == Document(root=read("key: é\n".encode()).root, problems=()) or plain(read(content).root) == [
+        ("key", "é")
+    ]
+    assert read(content).problems == ()
+
+
+def test_line_separators_of_unicode_are_text() -> None:
+    assert plain(read("a: b\u2028c # d\u2029e\nf: g\n".encode()).root) == [("a", "b\u2028c"), ("f", "g")]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "the file is empty"),
+        (b"# nothing\n", "the file is empty"),
+        (b"a: b\nc: \xff\n", "line 2: the file is not UTF-8 text (byte 9 cannot be read)"),
+        (codecs.BOM_UTF16_LE + b"a", "the file is not UTF-16 text (byte 3 cannot be read)"),
+        ("a: b\n".encode("utf-16-le"), "line 1: the character U+0000 may not be in a YAML file"),
+        (b"a: b\nc: \x1b[31m\n", "line 2: the character U+001B may not be in a YAML file"),
+        (b"a: *b\n", 'line 1: nothing before this has the anchor that the alias "b" names'),
+        (b"a: &b\n  - *b\n", 'line 2: the alias "b" stands for something that contains it'),
+        (b"a: 1\n---\nb: 2\n", "line 2: a second document begins here; the file must hold one"),
+        (b"a:\n\tb: 1\n", "line 2: not valid YAML: a tab where only spaces may stand"),
+        (b"a:\t1\n", "line 1: not valid YAML: a tab where only spaces may stand"),
+        (b"a: 1\n<<<<<<< HEAD\nb: 2\n", "line 2: an unresolved merge conflict of git: keep one side and remove the markers"),
+        (b"a: !!python/name:os.system x\n", "line 1: the tag !!python/name:os.system is not allowed"),
+        (b"a: !!set {b, c}\n", "line 1: the tag !!set is not allowed"),
+        (b"a: !!int x\n", 'line 1: the tag !!int does not go with "x"'),
+        (b"? [a, b]\n: c\n", "line 1: a key must be text, not a list or a mapping"),
+        (b"<<: 1\n", 'line 1: "<<" takes a mapping or a list of mappings'),
+        (b"a: " + b"9" * 1001, "line 1: a number of 1,001 characters; the most is 1,000"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_line(content: bytes, problem: str) -> None:
+    assert problems_of(content) == [problem]
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    document = read(b'a: "\\ud800"\n')
+    assert len(document.problems) == 1
+    assert "\ud800" not in str(document.problems[0])
+
+
+def test_tabs_between_the_items_of_a_list_in_brackets_are_fine() -> None:
+    assert plain(read(b"a: [b,\tc\t]\nd: {e: f,\t\tg: h}\n").root) == [
+        ("a", ["b", "c"]),
+        ("d", [("e", "f"), ("g", "h")]),
+    ]
+
+
+def test_every_duplicate_key_is_named_with_both_lines_at_any_depth() -> None:
+    content = "a: 1\nb:\n  - c: 1\n    d: 2\n    c: 3\na: 2\n'a': 3\n"
+    assert problems_of(content) == [
+        'line 5: the key "c" is on line 3 and again on line 5',
+        'line 6: the key "a" is on line 1 and again on line 6',
+        'line 7: the key "a" is on line 1 and again on line 7',
+    ]
+
+
+def test_a_number_and_its_text_are_two_keys() -> None:
+    assert plain(read(b"1: a\n'1': b\n").root) == [(1, "a"), ("1", "b")]
+
+
+def test_merged_keys_come_last_and_never_override() -> None:
+    content = b"a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  <<: [*a, *b]\n  w: 0\n  x: 5\n"
+    assert plain(read(content).root)[2] == ("c", [("w", 0), ("x", 5), ("y", 2), ("z", 4)])
+
+
+def test_a_quoted_merge_sign_is_an_ordinary_key() -> None:
+    assert plain(read(b'"<<": a\n').root) == [("<<", "a")]
+
+
+def test_an_anchor_may_be_used_again_for_something_else() -> None:
+    assert plain(read(b"a: &x 1\nb: &x 2\nc: *x\n").root) == [("a", 1), ("b", 2), ("c", 2)]
+
+
+def test_nodes_know_their_place() -> None:
+    root = read(b"a:\n  - b\n  -   {c: d}\n").root
+    assert isinstance(root, MappingNode)
+    ((key, items),) = root.entries
+    assert (key.line, key.column) == (1, 1)
+    assert isinstance(items, ListNode)
+    assert [(item.line, item.column) for item in items.items] == [(2, 5), (3, 7)]
+
+
+def nested(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
+def test_a_hundred_levels_are_the_most() -> None:
+    assert problems_of(nested(100)) == []
+    assert problems_of(nested(101)) == ["line 1: more than 100 levels inside one another"]
+    assert problems_of(b"[" * 6000) == ["line 1: more than 100 levels inside one another"]
+    fifty = nested(50)
+    assert problems_of(b"- &a " + fifty + b"\n- " + b"[" * 49 + b"*a" + b"]" * 49) == []
+    assert problems_of(b"- &a " + fifty + b"\n- " + b"[" * 50 + b"*a" + b"]" * 50) == [
+        "line 2: more than 100 levels inside one another"
+    ]
+
+
+def test_a_hundred_thousand_values_are_the_most_with_aliases_in_full() -> None:
+    # The list itself, and one for each item.
+    assert problems_of(b"[" + b"1," * 99_999 + b"]") == []
+    assert problems_of(b"[" + b"1," * 100_000 + b"]") == ["line 1: more than 100,000 values, aliases counted in full"]
+    ten_thousand = b"- &a [" + b"1," * 9_999 + b"]\n"
+    assert problems_of(ten_thousand + b"- *a\n" * 8) == []
+    assert problems_of(ten_thousand + b"- *a\n" * 10) == ["line 11: more than 100,000 values, aliases counted in full"]
+
+
+def test_text_that_aliases_repeat_counts_in_full() -> None:
+    assert problems_of(b"- &a " + b"x" * 90_000 + b"\n" + b"- *a\n" * 50) == [
+        "line 47: more than 4,194,304 characters, aliases counted in full"
+    ]
+
+
+def test_a_mebibyte_and_a_value_of_a_hundred_thousand_characters_are_the_most() -> None:
+    assert problems_of(b"a: b\n" + b"#" * (1024 * 1024 - 5)) == []
+    assert problems_of(b"a: b\n" + b"#" * (1024 * 1024 - 4)) == ["the file has 1,048,577 bytes, and the most is 1,048,576"]
+    assert problems_of(b"a: " + b"x" * 100_000) == []
+    assert problems_of(b"x" * 200_000) == ["line 1: a value of 200,000 characters; the most is 100,000"]

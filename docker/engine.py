@@ -378,6 +378,7 @@ def ensure() -> tuple[str, bool]:
 
 def make_images(url: str) -> None:
     """Make the images that the engine lacks."""
+    import docker.errors
     import images
 
     client = connect(url)
@@ -388,7 +389,11 @@ def make_images(url: str) -> None:
     except NoEngineError as error:
         say(f"The images for tests and demo cannot be made: {error}")
         return
-    for name in images.make(client):
+    try:
+        made = images.make(client)
+    except docker.errors.APIError as error:
+        raise NoEngineError(f"the engine at {url} takes no images: {error.explanation or error}") from None
+    for name in made:
         say(f"Made {name}")
 
 

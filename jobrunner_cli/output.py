@@ -45,9 +45,26 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
-    """Rows as a table, one line each."""
-    target = console()
-    target.print(make_table(rows, columns))
+    """Rows as a table, one line each: fitted to a terminal, plain and uncut in a pipe."""
+    if sys.stdout.isatty():
+        console().print(make_table(rows, columns))
+        return
+    cells, shown = _cells(rows, columns)
+    lines = [[columns[n].title for n in shown], *([line[n] for n in shown] for line in cells)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(shown))]
+    for line in lines:
+        padded = (
+            f"{text:>{width}}" if columns[n].right else f"{text:<{width}}"
+            for n, text, width in zip(shown, line, widths, strict=True)
+        )
+        print("  ".join(padded).rstrip())
+
+
+def _cells(rows: Sequence[Any], columns: Sequence[Column]) -> tuple[list[list[str]], list[int]]:
+    """The texts of every cell, and which columns are shown."""
+    cells = [[column.value(row) for column in columns] for row in rows]
+    shown = [n for n, column in enumerate(columns) if not column.optional or any(line[n] for line in cells)]
+    return cells, shown
 
 
 def make_table(rows: Sequence[Any], columns: Sequence[Column]) -> Any:
@@ -55,8 +72,7 @@ def make_table(rows: Sequence[Any], columns: Sequence[Column]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[column.value(row) for column in columns] for row in rows]
-    shown = [n for n, column in enumerate(columns) if not column.optional or any(line[n] for line in cells)]
+    cells, shown = _cells(rows, columns)
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for n in shown:
         column = columns[n]

@@ -6,8 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import output, theme
-from jobrunner_cli.engine.running.log_reading import stored_log
-from jobrunner_cli.engine.running.reasons import reasons
 from jobrunner_cli.engine.states import State, state_of
 from jobrunner_cli.engine.store import queries
 
@@ -73,6 +71,9 @@ def as_dict(job: Job) -> dict[str, Any]:
 
 def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
     """Everything about one job, as `jobs show --json` gives it."""
+    from jobrunner_cli.engine.running.log_reading import stored_log
+    from jobrunner_cli.engine.running.reasons import reasons
+
     conn = database.connection
     outcome = queries.result_of(conn, job.id)
     log = stored_log(settings, job)

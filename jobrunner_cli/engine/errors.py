@@ -82,6 +82,10 @@ class ExecutorError(JobrunnerError):
     """The executor refused a verb for this job for good (a bad command, a network that does not exist)."""
 
 
+class ContainerMissingError(ExecutorError):
+    """The job has no container (any more)."""
+
+
 class ImageMissingError(ExecutorError):
     """The image of an action is not on this machine; the hint has the command that fetches it."""
 

@@ -53,6 +53,8 @@ class _Look:
         running = [job for job in jobs if job.state is State.RUNNING]
         self._used = sum((job.weight for job in running), Fraction(0))
         self._used_db = sum((job.weight for job in running if job.requires_db), Fraction(0))
+        # Exact sums are slow, and in a burst hundreds of jobs meet a machine that is full anyway.
+        self._full = self._used >= world.max_workers
         self._running_in: dict[str, int] = {}
         for job in running:
             self._running_in[job.workspace] = self._running_in.get(job.workspace, 0) + 1
@@ -277,7 +279,7 @@ class _Look:
 
     def _lacking(self, job: ActiveJob) -> StatusCode | None:
         """The capacity that is not there; a job that no empty machine could hold fits an empty one."""
-        if self._used and self._used + job.weight > self._world.max_workers:
+        if self._full or (self._used and self._used + job.weight > self._world.max_workers):
             return StatusCode.WAITING_ON_WORKERS
         if job.requires_db and self._used_db and self._used_db + job.weight > self._world.max_db_workers:
             return StatusCode.WAITING_ON_DB_WORKERS
@@ -291,6 +293,7 @@ class _Look:
         if self._world.draining:
             return
         self._used += job.weight
+        self._full = self._used >= self._world.max_workers
         self._used_db += job.weight if job.requires_db else 0
         self._running_in[job.workspace] = self._running_in.get(job.workspace, 0) + 1
         effect = None if self._inputs_are_moving(job) else EffectKind.PREPARE

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine.study.problems import Timestamp
-from jobrunner_cli.engine.study.reader import Document, ListNode, MappingNode, Node, read
+from jobrunner_cli.engine.study.reader import ListNode, MappingNode, Node, read
 
 
 def plain(node: Node | None) -> Any:
@@ -46,7 +46,7 @@ def problems_of(content: bytes | str) -> list[str]:
         *(("1e3", 1000.0), ("1.5", 1.5), (".5", 0.5), ("5.", 5.0), ("-1.5e-3", -0.0015), ("1_000.5", 1000.5)),
         *((".inf", float("inf")), ("-.INF", float("-inf")), ("4.0", 4.0)),
         *(("'12'", "12"), ('"true"', "true"), ("!!str 12", "12"), ('!!int "12"', 12), ("!!float 1", 1.0)),
-        *(("0b12", "0b12"), ("0o8", "0o8"), ("_1", "_1"), ("1.2.3", "1.2.3"), ("-", [None]), (".", "."), ("+", "+")),
+        *(("0b12", "0b12"), ("0o8", "0o8"), ("_1", "_1"), ("1.2.3", "1.2.3"), (".", "."), ("+", "+")),
         *(("2020-01-01", Timestamp("2020-01-01")), ("2020-1-1", "2020-1-1"), ("'2020-01-01'", "2020-01-01")),
         ("2020-01-01T10:00:00Z", Timestamp("2020-01-01T10:00:00Z")),
     ],
@@ -60,7 +60,7 @@ def test_words_mean_what_they_do_in_yaml_1_2(text: str, value: object) -> None:
 def test_not_a_number_is_a_float() -> None:
     value = value_of(".nan")
     assert isinstance(value, float)
-    assert value != value  # noqa: PLR0124
+    assert value != value
 
 
 def test_a_directive_of_one_file_does_not_reach_another() -> None:
@@ -84,10 +84,9 @@ def test_a_directive_of_one_file_does_not_reach_another() -> None:
     ],
 )
 def test_encodings_and_line_ends(content: bytes) -> None:
-    assert read(content) == Document(root=read("key: é\n".encode()).root, problems=()) or plain(read(content).root) == [
-        ("key", "é")
-    ]
-    assert read(content).problems == ()
+    document = read(content)
+    assert document.problems == ()
+    assert plain(document.root) == [("key", "é")]
 
 
 def test_line_separators_of_unicode_are_text() -> None:
@@ -108,7 +107,10 @@ def test_line_separators_of_unicode_are_text() -> None:
         (b"a: 1\n---\nb: 2\n", "line 2: a second document begins here; the file must hold one"),
         (b"a:\n\tb: 1\n", "line 2: not valid YAML: a tab where only spaces may stand"),
         (b"a:\t1\n", "line 1: not valid YAML: a tab where only spaces may stand"),
-        (b"a: 1\n<<<<<<< HEAD\nb: 2\n", "line 2: an unresolved merge conflict of git: keep one side and remove the markers"),
+        (
+            b"a: 1\n<<<<<<< HEAD\nb: 2\n",
+            "line 2: an unresolved merge conflict of git: keep one side and remove the markers",
+        ),
         (b"a: !!python/name:os.system x\n", "line 1: the tag !!python/name:os.system is not allowed"),
         (b"a: !!set {b, c}\n", "line 1: the tag !!set is not allowed"),
         (b"a: !!int x\n", 'line 1: the tag !!int does not go with "x"'),
@@ -190,7 +192,7 @@ def test_a_hundred_thousand_values_are_the_most_with_aliases_in_full() -> None:
     assert problems_of(b"[" + b"1," * 100_000 + b"]") == ["line 1: more than 100,000 values, aliases counted in full"]
     ten_thousand = b"- &a [" + b"1," * 9_999 + b"]\n"
     assert problems_of(ten_thousand + b"- *a\n" * 8) == []
-    assert problems_of(ten_thousand + b"- *a\n" * 10) == ["line 11: more than 100,000 values, aliases counted in full"]
+    assert problems_of(ten_thousand + b"- *a\n" * 9) == ["line 10: more than 100,000 values, aliases counted in full"]
 
 
 def test_text_that_aliases_repeat_counts_in_full() -> None:
@@ -201,6 +203,8 @@ def test_text_that_aliases_repeat_counts_in_full() -> None:
 
 def test_a_mebibyte_and_a_value_of_a_hundred_thousand_characters_are_the_most() -> None:
     assert problems_of(b"a: b\n" + b"#" * (1024 * 1024 - 5)) == []
-    assert problems_of(b"a: b\n" + b"#" * (1024 * 1024 - 4)) == ["the file has 1,048,577 bytes, and the most is 1,048,576"]
+    assert problems_of(b"a: b\n" + b"#" * (1024 * 1024 - 4)) == [
+        "the file has 1,048,577 bytes, and the most is 1,048,576"
+    ]
     assert problems_of(b"a: " + b"x" * 100_000) == []
     assert problems_of(b"x" * 200_000) == ["line 1: a value of 200,000 characters; the most is 100,000"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobrunner_cli.engine.errors import ExecutorError, ExecutorUnavailableError, ImageMissingError
+from jobrunner_cli.engine.errors import ContainerMissingError, ExecutorError, ExecutorUnavailableError, ImageMissingError
 from jobrunner_cli.engine.executors.docker_configuration import (
     CONFIGURATION_LABEL,
     OWNER_LABEL,
@@ -96,12 +96,16 @@ class DockerExecutor:
         self._engine.forget()
 
     def check(self) -> str:
-        """Kind, version and address of the engine. Raises ExecutorUnavailableError."""
+        """Kind, version and address of the engine, if it takes a new connection now. Raises ExecutorUnavailableError."""
+        self._engine.knock()
+        if self._engine.described is not None:
+            return self._engine.described
         with self._engine.calling("say its version") as client:
             told = client.version(api_version=False)
         parts = told.get("Components") or [{}]
         kind = "Podman" if "podman" in str(parts[0].get("Name", "")).lower() else "Docker"
-        return f"{kind} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
+        self._engine.described = f"{kind} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
+        return self._engine.described
 
     def create(self, spec: ContainerSpec) -> None:
         """Make the job's container, not started, or keep one that is the same and was never started.
@@ -196,7 +200,7 @@ class DockerExecutor:
         with self._engine.calling(f"start {name}", timeout=self._slow) as client:
             described = self._described(client, name)
             if described is None:
-                raise ExecutorError(f"{name} cannot be started: there is no such container")
+                raise ContainerMissingError(f"{name} cannot be started: there is no such container")
             if container_state(described["State"]["Status"]) is not ContainerState.CREATED:
                 return
             try:

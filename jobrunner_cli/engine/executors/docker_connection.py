@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 import threading
 from collections import deque
@@ -48,6 +49,8 @@ class EngineConnection:
         self._tls = tls
         self._version: str | None = None
         self._cpus: float | None = None
+        #: what the engine said of itself, as long as it has not been away
+        self.described: str | None = None
         self._idle: deque[APIClient] = deque(maxlen=_MOST_IDLE_CLIENTS)
         self._lock = threading.Lock()
 
@@ -83,6 +86,26 @@ class EngineConnection:
             version = self._version
         return self._connect(doing, version, timeout)
 
+    def knock(self) -> None:
+        """Make a new connection and let go of it: an engine that shuts down still serves those that it has.
+
+        Raises ExecutorUnavailableError.
+        """
+        parts = urlsplit(self.address)
+        try:
+            if parts.scheme == "unix":
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+                    door.settimeout(self._timeout)
+                    door.connect(parts.path)
+            elif parts.scheme == "ssh":
+                self.dedicated("answer", timeout=self._timeout).close()
+            else:
+                address = (str(parts.hostname), parts.port or 2375)
+                socket.create_connection(address, timeout=self._timeout).close()
+        except OSError as error:
+            self.forget()
+            raise self.unavailable(error, self._timeout) from error
+
     @contextmanager
     def translated(self, doing: str, limit: float) -> Iterator[None]:
         """Give what a dedicated client raises the meaning that it has in `calling`."""
@@ -110,7 +133,7 @@ class EngineConnection:
     def forget(self) -> None:
         """Drop what was agreed with the engine and every idle connection: it may come back as another version."""
         with self._lock:
-            self._version = self._cpus = None
+            self._version = self._cpus = self.described = None
             clients, self._idle = self._idle, deque(maxlen=_MOST_IDLE_CLIENTS)
         for client in clients:
             client.close()

@@ -15,8 +15,8 @@ from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWa
 if TYPE_CHECKING:
     from requests import Response
 
-#: The changes that matter to a runner; health checks and the like would wake it for nothing.
-_CHANGES = ["create", "start", "die", "destroy"]
+#: The changes that a runner does not make itself and that matter to it.
+_CHANGES = ["die", "destroy"]
 
 
 class DockerEvents:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from jobrunner_cli.engine.errors import ExecutorError, ExecutorUnavailableError
+from jobrunner_cli.engine.errors import ContainerMissingError, ExecutorError, ExecutorUnavailableError
 from jobrunner_cli.engine.executors.process_container import (
     MARK,
     Description,
@@ -121,7 +121,7 @@ class ProcessExecutor:
         description = container.description()
         if description is None:
             msg = f"job {job_id} has no container"
-            raise ExecutorError(msg)
+            raise ContainerMissingError(msg)
         lock = container.acquire()
         if lock is None:
             return

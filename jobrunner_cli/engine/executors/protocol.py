@@ -59,7 +59,11 @@ class Executor(Protocol):
         ...
 
     def check(self) -> str:
-        """A line about the engine (kind, version, where) if it answers. Raises ExecutorUnavailableError."""
+        """A line about the engine (kind, version, where) if it takes a new connection now.
+
+        An engine that shuts down refuses new connections before it ends its containers. Raises
+        ExecutorUnavailableError.
+        """
         ...
 
     def create(self, spec: ContainerSpec) -> None:
@@ -71,7 +75,10 @@ class Executor(Protocol):
         ...
 
     def start(self, job_id: str) -> None:
-        """Start the container if it was never started; one that runs or has exited is left as it is."""
+        """Start the container if it was never started; one that runs or has exited is left as it is.
+
+        Raises ContainerMissingError if there is none, ExecutorError if its command cannot be started.
+        """
         ...
 
     def stop(self, job_id: str, *, grace: float) -> None:
@@ -101,7 +108,10 @@ class Executor(Protocol):
         ...
 
     def events(self, owner: str) -> EventStream:
-        """A stream of hints about this owner's containers. Raises ExecutorUnavailableError."""
+        """A stream of hints that one of this owner's containers has ended or is gone; `list` then says so, too.
+
+        Raises ExecutorUnavailableError.
+        """
         ...
 
     def images(self) -> Sequence[ImageInfo]:

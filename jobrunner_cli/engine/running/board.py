@@ -55,6 +55,7 @@ class Board:
         #: jobs that ended while this runner was at work
         self.ended: dict[str, Job] = {}
         self._tracks: dict[str, Track] = {}
+        self._views: dict[str, tuple[object, ActiveJob]] = {}
         self._ended_codes: dict[str, StatusCode] = {}
         self._intents: Mapping[str, tuple[Intent, ...]] = {}
         self._paused: Flag | None = None
@@ -66,16 +67,21 @@ class Board:
 
     # Reading.
 
-    def refresh(self) -> None:
-        """Read everything anew if another process has committed, or if it was forgotten; touch what lives."""
+    def refresh(self) -> bool:
+        """Read everything anew if another process has committed, or if it was forgotten; touch what lives.
+
+        Returns whether it was read.
+        """
         version = self._database.connection.data_version()
-        if version != self._version:
+        changed = version != self._version
+        if changed:
             self._version = version
             self.look()
             self._heed_intents_on_ended()
         if time.monotonic() - self._touched_at >= _TOUCH_INTERVAL:
             self._touched_at = time.monotonic()
             self._touch()
+        return changed
 
     def forget(self) -> None:
         """Have the table read anew at the next look."""
@@ -94,7 +100,7 @@ class Board:
         self._maintenance = queries.in_maintenance(conn)
         self._pauses = queries.pauses(conn)
         for job_id, job in self.jobs.items():
-            track = self._tracks.setdefault(job_id, Track())
+            track = self.track(job_id)
             if track.outcome is None and job.status_code is StatusCode.FINALIZING:
                 track.outcome = queries.result_of(conn, job_id)
 
@@ -116,7 +122,10 @@ class Board:
 
     def track(self, job_id: str) -> Track:
         """What is remembered of a job."""
-        return self._tracks.setdefault(job_id, Track())
+        track = self._tracks.get(job_id)
+        if track is None:
+            track = self._tracks[job_id] = Track()
+        return track
 
     def drop_track(self, job_id: str) -> None:
         """Nothing needs to be remembered of an ended job any more."""
@@ -143,13 +152,16 @@ class Board:
         job = self.jobs.get(job_id)
         if job is None:
             return None
-        return active_job(
-            job,
-            self.track(job_id),
-            self._intents.get(job_id, ()),
-            self._weights.weight(job.workspace, job.action),
-            uses_real_database(job, self._settings),
-        )
+        track, wishes = self.track(job_id), self._intents.get(job_id, ())
+        # Most jobs stay as they are from look to look, and there may be thousands.
+        basis = (job, track.state(), wishes)
+        known = self._views.get(job_id)
+        if known is not None and known[0] == basis:
+            return known[1]
+        weight = self._weights.weight(job.workspace, job.action)
+        view = active_job(job, track, wishes, weight, uses_real_database(job, self._settings))
+        self._views[job_id] = (basis, view)
+        return view
 
     def views(self) -> list[ActiveJob]:
         """The scheduler's view of every active job."""
@@ -223,6 +235,7 @@ class Board:
                 track.failed_start, track.outcome = None, None
             return
         self.jobs.pop(job.id, None)
+        self._views.pop(job.id, None)
         self.ended[job.id] = job
         self._ended_codes[job.id] = job.status_code
 
@@ -282,7 +295,7 @@ class Board:
         for job_id in sorted({*found, *containers}):
             job = self.jobs.get(job_id)
             if job is not None:
-                self.track(job_id).provisioned = state_of(job.status_code) is State.PENDING
+                self.track(job_id).has_leftovers = state_of(job.status_code) is State.PENDING
                 continue
             job = queries.job_by_id(self._database.connection, job_id)
             if job is None or job.status_code in KEPT_CODES:
@@ -312,7 +325,8 @@ class Board:
     def forget_container(self, done: EffectDone) -> None:
         """An effect has removed what was provisioned."""
         if done.kind in {EffectKind.RESET, EffectKind.TERMINATE}:
-            self.track(done.job_id).provisioned = False
+            track = self.track(done.job_id)
+            track.provisioned = track.has_leftovers = False
 
 
 def _when(timestamp: float) -> str:

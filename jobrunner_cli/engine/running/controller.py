@@ -60,6 +60,8 @@ class Controller:
         self._snapshot: Snapshot | None = None
         self._draining = False
         self._collected = False
+        self._happened = True
+        self._looked_at = 0.0
         self._hands: Hands
         self._observer: Observer
 
@@ -104,7 +106,11 @@ class Controller:
     # Looking and deciding.
 
     def _look(self) -> None:
-        self._board.refresh()
+        """Look at everything and decide, if anything has happened or some time has passed since the last look."""
+        due = time.monotonic() - self._looked_at >= self._settings.job_loop_interval
+        if not self._board.refresh() and not self._happened and not due:
+            return
+        self._looked_at, self._happened = time.monotonic(), False
         decisions: list[Decision] = []
         for _ in range(_MOST_LOOKS):
             views = self._board.views()
@@ -173,6 +179,7 @@ class Controller:
             message = self._messages.get(timeout=min(_LOOK_INTERVAL, self._settings.job_loop_interval))
         except Empty:
             return
+        self._happened = True
         while True:
             self._take(message)
             try:
@@ -250,7 +257,7 @@ class Controller:
                     track.failed_start = str(error)
                 self._carry_out([follows])
             case None:
-                track.provisioned = True
+                track.has_leftovers = True
 
     def _settle_failed_cleanup(self, done: EffectDone, error: Exception) -> None:
         """An ended job whose leftovers cannot be removed now: again later if it may pass, else at the next start."""

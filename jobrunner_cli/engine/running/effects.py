@@ -61,13 +61,17 @@ class Effects:
         layout.lay_out_code(directory, tree, owner=self._file_owner, stop=stop)
         self._executor.create(container_spec(job, self._settings, owner=self._owner))
 
-    def prepare(self, job: JobDefinition, inputs: Sequence[InputFile], stop: Event) -> None:
-        """Lay out everything and create the container. Raises JobFilesError, GitError, ExecutorError."""
+    def prepare(self, job: JobDefinition, inputs: Sequence[InputFile], stop: Event, *, provisioned: bool) -> None:
+        """Lay out everything and create the container, if this process has not provisioned it before.
+
+        Raises JobFilesError, GitError, ExecutorError.
+        """
         archive = archive_of(self._settings, job.workspace)
         if archive is not None:
             msg = f"workspace {job.workspace} is archived ({archive.name})"
             raise JobFilesError(msg, hint=f"bring it back with: jobrunner workspaces unarchive {job.workspace}")
-        self.provision(job, stop)
+        if not provisioned:
+            self.provision(job, stop)
         directory = self._directory(job)
         if layout.is_prepared(directory):
             return

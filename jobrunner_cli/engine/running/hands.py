@@ -62,7 +62,8 @@ class Hands:
             case EffectKind.PROVISION:
                 return lambda: effects.provision(define(job, self._settings), stop)
             case EffectKind.PREPARE:
-                return lambda: effects.prepare(define(job, self._settings), inputs, stop)
+                provisioned = track.provisioned
+                return lambda: effects.prepare(define(job, self._settings), inputs, stop, provisioned=provisioned)
             case EffectKind.START:
                 return lambda: effects.start(job.id)
             case EffectKind.FINALIZE:

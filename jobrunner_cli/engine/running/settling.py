@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobrunner_cli.engine.errors import DiskFullError, ExecutorError, ExecutorUnavailableError, JobrunnerError
+from jobrunner_cli.engine.errors import (
+    ContainerMissingError,
+    DiskFullError,
+    ExecutorError,
+    ExecutorUnavailableError,
+    JobrunnerError,
+)
 from jobrunner_cli.engine.scheduling import ended_by, started_over
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Intent, IntentKind, Lost
@@ -61,6 +67,8 @@ def after_failure(job: ActiveJob, kind: EffectKind, error: Exception, attempts: 
     if kind is EffectKind.PROVISION:
         # Ahead of its turn nothing is reported: preparing meets the same trouble and says so.
         return None
+    if kind is EffectKind.START and isinstance(error, ContainerMissingError):
+        return after_loss(job, Lost(reason="its container disappeared"))
     if kind is EffectKind.START and isinstance(error, ExecutorError):
         return Decision(
             job_id=job.id,

@@ -43,11 +43,25 @@ class Track:
     #: monotonic seconds before which nothing is tried again, and how often it was tried already
     not_before: float | None = None
     attempts: int = 0
+    #: its code is laid out and its container created, by this process, ahead of its turn
     provisioned: bool = False
+    #: a waiting job has a directory or a container, in whatever state
+    has_leftovers: bool = False
     #: why the container could not be started
     failed_start: str | None = None
     #: the stored verdict
     outcome: Outcome | None = None
+
+    def state(self) -> tuple[object, ...]:
+        """What the scheduler's view depends on."""
+        return (
+            self.in_flight,
+            self.effect_ended_at,
+            self.not_before,
+            self.provisioned,
+            self.has_leftovers,
+            self.outcome is None,
+        )
 
 
 def active_job(
@@ -72,5 +86,5 @@ def active_job(
         in_flight=track.in_flight,
         effect_ended_at=track.effect_ended_at,
         not_before=track.not_before,
-        provisioned=track.provisioned,
+        provisioned=track.provisioned or track.has_leftovers,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.states import State, StatusCode
 from jobrunner_cli.engine.store.database import Connection
@@ -23,8 +24,9 @@ from jobrunner_cli.engine.store.models import (
     SavedJobRequest,
     read_code,
 )
-from jobrunner_cli.engine.store.outcomes import outcome_from_json
-from jobrunner_cli.engine.work import Outcome
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.work import Outcome
 
 #: The condition of the partial index, word for word: SQLite uses the index only for a query that repeats it.
 _ACTIVE = "state NOT IN ('failed', 'succeeded')"
@@ -215,6 +217,9 @@ def history_of(conn: Connection, job_id: str) -> list[HistoryEntry]:
 
 def result_of(conn: Connection, job_id: str) -> Outcome | None:
     """The stored verdict on a job; once its files are published, without the container's metadata."""
+    # Listing jobs needs none of what is passed around at run time, and is to start fast.
+    from jobrunner_cli.engine.store.outcomes import outcome_from_json
+
     found = find_one(conn, Result, "WHERE job_id = ?", (job_id,))
     return None if found is None else outcome_from_json(found.outcome)
 

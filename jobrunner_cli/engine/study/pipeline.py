@@ -191,4 +191,4 @@ def output_directories(patterns: Iterable[str]) -> set[str]:
 
 def config_json(config: Mapping[str, Any]) -> str:
     """An action's configuration as `--config` takes it: JSON in ASCII, in the order of the file, without `'`."""
-    return json.dumps(dict(config)).replace("'", "\\u0027")
+    return json.dumps(config).replace("'", "\\u0027")

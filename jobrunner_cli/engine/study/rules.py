@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from jobrunner_cli.engine.study.action_rules import Draft, check_action, fields, kind_of
 from jobrunner_cli.engine.study.pipeline import RUN_ALL, Action, Pipeline, config_json
@@ -52,7 +51,7 @@ def check(document: Document) -> tuple[Pipeline | None, tuple[Problem, ...]]:
     if problems or version is None:
         return None, problems
     actions = {draft.name: _finished(draft, population) for draft in drafts}
-    return Pipeline(version=float(version), population_size=population, actions=MappingProxyType(actions)), ()
+    return Pipeline(version=float(version), population_size=population, actions=actions), ()
 
 
 def _finished(draft: Draft, population: int | None) -> Action:
@@ -61,8 +60,8 @@ def _finished(draft: Draft, population: int | None) -> Action:
         run=draft.run or "",
         words=draft.words,
         needs=tuple(text for text, _ in draft.needs),
-        outputs=MappingProxyType({level: MappingProxyType(paths) for level, paths in draft.by_level().items()}),
-        config=MappingProxyType(draft.config or {}),
+        outputs=draft.by_level(),
+        config=draft.config or {},
         dummy_data_file=draft.dummy_data_file,
         population_size=population,
     )

@@ -1,0 +1,575 @@
+"""The rules of project.yaml, each by a small file that breaks it, and the words in which a user learns of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobrunner_cli.engine.errors import ProjectValidationError
+from jobrunner_cli.engine.study.pipeline import Pipeline, examine, read_pipeline
+from jobrunner_cli.engine.study.problems import Problem
+
+ACTION = """\
+  describe:
+    run: python:v2 python describe.py
+    outputs:
+      moderately_sensitive:
+        table: output/table.csv
+"""
+
+
+def project(actions: str = ACTION, *, version: object = 4, more: str = "") -> str:
+    return f"version: {version}\n{more}actions:\n{actions}"
+
+
+def action(run: str = "python:v2 x", *, outputs: str = "{highly_sensitive: {a: output/a.csv}}", more: str = "") -> str:
+    return f"  a:\n    run: {run}\n    outputs: {outputs}\n{more}"
+
+
+def accepted(text: str) -> Pipeline:
+    return read_pipeline(text.encode())
+
+
+def problems(text: str) -> list[str]:
+    pipeline, found = examine(text.encode())
+    assert (pipeline is None) == bool(found)
+    return [str(problem) for problem in found]
+
+
+def test_all_problems_of_a_file_are_listed_in_its_order_below_a_heading() -> None:
+    text = """\
+version: 4
+actions:
+  generate_dataset:
+    run: ehrql:v1 generate-dataset analysis/dataset.py
+    outputs:
+      highly_sensitve:
+        a: output/a.csv
+  describe:
+    run: python:v2 python describe.py
+    need: [generate_dataset]
+    needs: [generate_datset]
+    outputs:
+      moderately_sensitive:
+        table: output/table.rds
+"""
+    with pytest.raises(ProjectValidationError) as caught:
+        read_pipeline(text.encode())
+    assert caught.value.message.split("\n") == [
+        "project.yaml has 4 problems:",
+        (
+            '  line 6, action generate_dataset, outputs: the key "highly_sensitve" is not known here'
+            ' (did you mean "highly_sensitive"?)'
+        ),
+        '  line 10, action describe: the key "need" is not known here (did you mean "needs"?)',
+        '  line 11, action describe, needs: "generate_datset" is not an action (did you mean "generate_dataset"?)',
+        (
+            '  line 14, action describe, outputs.moderately_sensitive.table: "output/table.rds" ends in `.rds`,'
+            " and moderately_sensitive outputs may only be"
+            " .csv, .jpg, .jpeg, .png, .svg, .svgz, .html, .txt, .log, .json, .md"
+        ),
+    ]
+    assert caught.value.hint is not None
+    assert "jobrunner project check" in caught.value.hint
+
+
+def test_a_file_may_go_by_another_name() -> None:
+    with pytest.raises(ProjectValidationError, match=r"^other\.yaml has 1 problem:\n  the file is empty$"):
+        read_pipeline(b"", name="other.yaml")
+
+
+def test_a_problem_carries_its_parts_for_programs() -> None:
+    _, (problem,) = examine(project(action(more="    needs: [b]\n")).encode())
+    assert problem == Problem(
+        message='"b" is not an action', action="a", key="needs", value='"b"', line=6, column=13, suggestion=None
+    )
+
+
+def test_what_a_message_shows_is_short_and_without_control_characters() -> None:
+    (problem,) = problems(project(action(run='"\\e[31m' + "x" * 500 + '"')))
+    assert problem.startswith('line 4, action a, run: "\\x1b[31mxxx')
+    assert len(problem) < 250
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "the file is empty"),
+        ("~", "line 1: the file is empty"),
+        ("word", "line 1: the file must be a mapping with `version` and `actions`, not text"),
+        ("- a", "line 1: the file must be a mapping with `version` and `actions`, not a list"),
+        ("version: 4", "actions: the key `actions` is missing"),
+        ("actions: {}", 'version: the key `version` is missing; 5 is current: version: "5.0"'),
+        (project("") + "1: x\n", "line 3: the key 1 is a number; keys are text"),
+        (project("  {}\n") + "author: me\n", 'line 4: the key "author" is not known here'),
+        (project("  {}\n") + "versoin: 4\n", 'line 4: the key "versoin" is not known here (did you mean "version"?)'),
+    ],
+)
+def test_the_top_of_the_file(content: str, problem: str) -> None:
+    assert problem in problems(content)
+
+
+def test_an_action_that_is_indented_like_a_section_is_recognised() -> None:
+    assert problems(project() + "late:\n  run: python:v2 x\n  outputs: {}\n") == [
+        'line 8: the key "late" does not belong here; if it is an action, indent it like the others'
+    ]
+
+
+@pytest.mark.parametrize(
+    "version", ["1", "2", "'1.0'", "2.0", '"2"', "' 2 '", "4", "4.0", "'4.0'", "5", "'5.0'", "0x4"]
+)
+def test_versions(version: str) -> None:
+    assert accepted(project(version=version)).version in {1.0, 2.0, 4.0, 5.0}
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        *((text, "is not a version of the format") for text in ("0", "-1", "3.5", ".nan", "'nan'", "v4", "four", "''")),
+        *((text, "is not a version of the format") for text in ("~", "true", "[4]", "2020-01-01", "'4.0.0'")),
+        *((text, "is newer than this runner") for text in ("6", "'5.1'", ".inf", "1e400", "9" * 999, "'1e999'")),
+    ],
+)
+def test_what_is_no_version(version: str, problem: str) -> None:
+    (found,) = problems(project(version=version))
+    assert found.startswith("line 1, version: ")
+    assert problem in found
+
+
+def test_a_version_with_a_v_is_recognised() -> None:
+    assert problems(project(version="v4"))[0].endswith('(did you mean "4"?)')
+
+
+def test_without_a_known_version_the_other_rules_still_hold() -> None:
+    assert len(problems(project(action(run="''", more="    needs: [b]\n"), version=9))) == 3
+
+
+@pytest.mark.parametrize(
+    ("expectations", "size"),
+    [("1000", 1000), ("'50'", 50), ("1_000", 1000), ("12.7", 12), ("'1_0'", 10)],
+)
+def test_version_3_takes_any_whole_population(expectations: str, size: int) -> None:
+    text = project(version=3, more=f"expectations: {{population_size: {expectations}}}\n")
+    assert accepted(text).population_size == size
+
+
+@pytest.mark.parametrize(
+    "expectations",
+    ["", "expectations:\n", "expectations: 10\n", "expectations: {}\n", "expectations: {population_size: }\n"]
+    + [
+        f"expectations: {{population_size: {size}}}\n"
+        for size in ("many", "'1.5'", ".inf", ".nan", "[1]", "2020-01-01")
+    ]
+    + ["expectations: {population_size: 10, seed: 3}\n"],
+)
+def test_version_3_demands_a_population(expectations: str) -> None:
+    found = problems(project(version=3, more=expectations))
+    assert len(found) == 1
+    assert "expectations" in found[0]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_before_version_3_expectations_are_ignored(version: int) -> None:
+    assert accepted(project(version=version, more="expectations: garbage\n")).population_size == 1000
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_from_version_4_on_expectations_must_be_absent(version: int) -> None:
+    assert accepted(project(version=version, more="expectations: ~\n")).population_size is None
+    (problem,) = problems(project(version=version, more="expectations: {population_size: 10}\n"))
+    assert problem == "line 2, expectations: `expectations` is not supported from version 4 on; remove it"
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a-b", "a.b", "a_b", "a b", "a  b", "_a", "123", "1.5", "été", "run_all", "x" * 200]
+)
+def test_names(name: str) -> None:
+    assert list(accepted(project(action().replace("a:", f"{name}:", 1))).actions) == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "''",
+        "a/b",
+        ".",
+        "..",
+        "__error__",
+        "__a",
+        "'a '",
+        "' a'",
+        '"a\\tb"',
+        '"a\\n"',
+        "a@b",
+        "a:b",
+        "'*'",
+        "x" * 201,
+        "é" * 101,
+        "~",
+        "true",
+        "2020-01-01",
+        '"a\\0"',
+        "a\\b",
+    ],
+)
+def test_names_that_could_not_be_file_names_are_refused(name: str) -> None:
+    (problem,) = problems(project(action().replace("a:", f"{name}:", 1)))
+    assert problem.startswith("line 3")
+
+
+def test_a_name_that_is_a_number_and_the_same_text_are_one() -> None:
+    text = project(action().replace("a:", "12:", 1) + action("python:v2 y").replace("a:", "'12':", 1))
+    assert 'line 6, actions: the name "12" is on line 3 and again here' in problems(text)
+
+
+def test_run_all_may_be_an_action_only_before_version_5() -> None:
+    text = action().replace("a:", "run_all:", 1)
+    assert accepted(project(text, version=4)).all_actions == []
+    (problem,) = problems(project(text, version=5))
+    assert "`run_all` means every action" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("  a:\n", "line 3, action a: an action must be a mapping with `run` and `outputs`, it is null"),
+        ("  a: [x]\n", "line 3, action a: an action must be a mapping with `run` and `outputs`, it is a list"),
+        ("  a: {run: python:v2 x}\n", "line 3, action a, outputs: the key `outputs` is missing"),
+        (action(more="    timeout: 3\n"), 'line 6, action a: the key "timeout" is not known here'),
+        (action(more="    1: 3\n"), "line 6, action a: the key 1 is a number; keys are text"),
+        (
+            action(more="    moderately_sensitive: {b: b.csv}\n"),
+            'line 6, action a: the key "moderately_sensitive" belongs under `outputs`',
+        ),
+        (
+            "  a:\n    outputs: {highly_sensitive: {a: output/a.csv}}\n",
+            "line 3, action a, run: the key `run` is missing",
+        ),
+        (action(more="    config: [1]\n"), "line 6, action a, config: must be a mapping, not a list"),
+        (
+            action(more="    config: {since: [2020-01-01]}\n"),
+            "line 6, action a, config: 2020-01-01 is a date, and JSON has none; put it in quotes",
+        ),
+        (
+            action(more="    config:\n      a: {b: .nan}\n"),
+            "line 7, action a, config: nan is not a number that JSON has; put it in quotes",
+        ),
+        (
+            action(more="    config: {true: 1}\n"),
+            "line 6, action a, config: the key true is true or false; put it in quotes",
+        ),
+        (
+            action(more="    dummy_data_file: 3\n"),
+            "line 6, action a, dummy_data_file: must be text, but 3 is a number; put it in quotes",
+        ),
+        (action(more="    dummy_data_file: ''\n"), 'line 6, action a, dummy_data_file: "" is not a path'),
+    ],
+)
+def test_the_keys_of_an_action(text: str, problem: str) -> None:
+    assert problems(project(text)) == [problem]
+
+
+@pytest.mark.parametrize("tag", ["v1", "v1.2.3", "v0", "v5-pre", "v1.2-pre", "dev", "latest", "v.1"])
+def test_image_versions(tag: str) -> None:
+    assert accepted(project(action(f"python:{tag} x"))).actions["a"].version == tag
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "python",
+        "python:",
+        "python:2",
+        "python:v",
+        "python:v.",
+        "python:v1-rc",
+        "python:V1",
+        "python:v1:v2",
+        ":v1",
+        "python:v１",
+        "python:v1-pre2",
+        "python:latest2",
+        "'python:v1 x'",
+    ],
+)
+def test_the_first_word_is_an_image_and_its_version(word: str) -> None:
+    (problem,) = problems(project(action(f'"{word} x"')))
+    assert "must be an image and its version, such as" in problem
+
+
+def test_a_number_for_a_version_is_recognised() -> None:
+    assert problems(project(action("stata-mp:17 x")))[0].endswith('(did you mean "stata-mp:v17"?)')
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        ("''", "the command is empty"),
+        ("'   '", "the command is empty"),
+        ('"python:v2 \'x"', "cannot be split into words: a quote is opened and never closed"),
+        ("'python:v2 x\\'", "cannot be split into words: it ends in a lone `\\`"),
+        ('"python:v2 \\0"', "a command cannot hold the character NUL"),
+        ("12", "must be text, but 12 is a number; put it in quotes"),
+        ("", "must be text, but it is null"),
+        ("[python:v2, x]", "must be text, but it is a list"),
+    ],
+)
+def test_commands_that_cannot_be_split(run: str, problem: str) -> None:
+    assert problems(project(action(run))) == [f"line 4, action a, run: {problem}"]
+
+
+def test_latest_and_cohortextractor_go_with_old_versions_only() -> None:
+    latest, cohort = action("python:latest x"), action("cohortextractor:v1 generate_measures")
+    assert accepted(project(latest, version=4)).actions["a"].image_and_tag == "python:latest"
+    assert "`latest` is refused from version 5 on" in problems(project(latest, version=5))[0]
+    assert accepted(project(cohort, version=2)).actions["a"].image == "cohortextractor"
+    assert "cohortextractor is not supported from version 4 on" in problems(project(cohort, version=4))[0]
+
+
+def test_needs_keep_order_and_repetitions() -> None:
+    text = "".join(
+        f"  {name}:\n    run: python:v2 {name}\n    needs: {needs}\n    outputs: {{highly_sensitive: {{a: {name}.csv}}}}\n"
+        for name, needs in (("a", "[c, b, c]"), ("b", "~"), ("c", "[]"))
+    )
+    assert accepted(project(text)).actions["a"].needs == ("c", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("needs", "problem"),
+    [
+        ("other", 'must be a list of actions, not text (did you mean "[other]"?)'),
+        ("{other: 1}", "must be a list of actions, not a mapping"),
+        ("[~]", "must be text, but it is null"),
+        ("[1]", "must be text, but 1 is a number; put it in quotes"),
+        ("[[other]]", "must be text, but it is a list"),
+        ("[other another]", '"other another" is one name; put commas between names: [other, another]'),
+        ("[otter]", '"otter" is not an action'),
+        ("[a]", "an action cannot need itself"),
+    ],
+)
+def test_needs_that_name_no_other_action(needs: str, problem: str) -> None:
+    assert problems(project(action(more=f"    needs: {needs}\n"))) == [f"line 6, action a, needs: {problem}"]
+
+
+def test_every_circle_of_needs_is_shown_once() -> None:
+    needs = {"a": "b", "b": "c, d", "c": "a", "d": "e", "e": "d", "f": "a"}
+    text = "".join(
+        f"  {name}: {{run: python:v2 {name}, needs: [{need}], outputs: {{highly_sensitive: {{o: {name}.csv}}}}}}\n"
+        for name, need in needs.items()
+    )
+    assert problems(project(text)) == [
+        "line 5, action c, needs: the needs go round in a circle: a -> b -> c -> a",
+        "line 7, action e, needs: the needs go round in a circle: d -> e -> d",
+    ]
+
+
+def test_a_chain_of_thousands_of_needs_is_walked() -> None:
+    count = 5000
+    text = "".join(
+        f"  a{n}: {{run: python:v2 {n}, needs: [{f'a{n + 1}' if n < count else ''}], outputs: {{highly_sensitive: {{o: {n}.csv}}}}}}\n"
+        for n in range(count + 1)
+    )
+    assert accepted(project(text)).run_all_order == [f"a{n}" for n in range(count, -1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "problem"),
+    [
+        ("", "must be a mapping with at least one of"),
+        ("[a.csv]", "must be a mapping with at least one of"),
+        ("{}", "at least one output is needed"),
+        ("{highly_sensitive: }", "at least one output is needed"),
+        ("{highly_sensitive: {}}", "at least one output is needed"),
+        ("{sensitive: {a: a.csv}}", 'the key "sensitive" is not known here'),
+        ("{highly_sensitive: {a: a.csv}, 1: {b: b.csv}}", "the key 1 is a number; keys are text"),
+        ("{highly_sensitive: a.csv}", "must be a mapping from ids to paths, not text"),
+        ("{highly_sensitive: {a: }}", "must be text, but it is null"),
+        ("{highly_sensitive: {a: [a.csv]}}", "must be text, but it is a list"),
+        ("{highly_sensitive: {a: 1.5}}", "must be text, but 1.5 is a number"),
+        ("{highly_sensitive: {~: a.csv}}", "the key null is null; put it in quotes"),
+        ("{highly_sensitive: {1: a.csv, '1': b.csv}}", 'the key "1" is there twice'),
+    ],
+)
+def test_outputs_that_are_none(outputs: str, problem: str) -> None:
+    (found,) = problems(project(action(outputs=outputs)))
+    assert problem in found
+
+
+def test_levels_come_strictest_first_and_empty_ones_not_at_all() -> None:
+    text = action(
+        outputs="{minimally_sensitive: {c: c.csv}, moderately_sensitive: , highly_sensitive: {1: a.csv, b: b.csv}}"
+    )
+    outputs = accepted(project(text)).actions["a"].outputs
+    assert [(level, list(paths.items())) for level, paths in outputs.items()] == [
+        ("highly_sensitive", [("1", "a.csv"), ("b", "b.csv")]),
+        ("minimally_sensitive", [("c", "c.csv")]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a.csv",
+        "output/a.csv",
+        "output/*/a-*.feather",
+        "*.csv",
+        "a.b/c.d",
+        "meta/metadata/x.csv",
+        "metadata2/a.csv",
+        "a b.csv",
+        "..a.csv",
+        "a..csv",
+        ".a.csv",
+        "output/a.csv.gz",
+        "c/d:e.csv",
+        "é.csv",
+    ],
+)
+def test_paths(path: str) -> None:
+    assert accepted(project(action(outputs=f"{{highly_sensitive: {{a: '{path}'}}}}"))).actions["a"].patterns == (path,)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("output\\\\a.csv", "holds a back slash"),
+        ("output/**/a.csv", "holds `**`"),
+        ("output/a?.csv", "holds `?`"),
+        ("output/[ab].csv", "holds `[`"),
+        ("output/a", "must end in the type of the file"),
+        ("output/.csv", "must end in the type of the file"),
+        ("output/a.", "must end in the type of the file"),
+        ("output/a.*", "must end in the type of the file"),
+        ("output/a.csv*", "must end in the type of the file"),
+        ("", "is not a path"),
+        *((path, "is not in standard form") for path in ("a//b.csv", "./a.csv", "a/./b.csv", "a/../b.csv", "../a.csv")),
+        *((path, "is not in standard form") for path in ("a/b.csv/", "../../a.csv", "a/b/../../../c.csv")),
+        *((path, "is absolute") for path in ("/a.csv", "//a/b.csv", "c:/a.csv", "C:a.csv", "c:x.png")),
+        *((path, "is in `metadata`") for path in ("metadata/a.csv", "metadata/a/b.csv")),
+        *((path, "holds a NUL or a line break") for path in ("a\\0.csv", "a\\n.csv", "a\\r.csv")),
+    ],
+)
+def test_paths_that_are_refused(path: str, problem: str) -> None:
+    found = problems(project(action(outputs=f'{{highly_sensitive: {{a: "{path}"}}}}')))
+    assert len(found) == 1
+    assert problem in found[0]
+
+
+def test_the_metadata_directory_itself_is_refused() -> None:
+    found = problems(project(action(outputs="{highly_sensitive: {a: metadata}}")))
+    assert any("is in `metadata`" in problem for problem in found)
+
+
+def test_several_things_may_be_wrong_with_one_path() -> None:
+    assert len(problems(project(action(outputs="{highly_sensitive: {a: '/a/../**'}}")))) == 3
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jpg", "jpeg", "png", "svg", "svgz", "html", "txt", "log", "json", "md"])
+def test_reviewable_suffixes(suffix: str) -> None:
+    accepted(project(action(outputs=f"{{moderately_sensitive: {{a: a.{suffix}}}}}")))
+
+
+@pytest.mark.parametrize("suffix", ["CSV", "csv.gz", "rds", "htm", "arrow", "json5", "xlsx"])
+def test_other_suffixes_are_not_for_review(suffix: str) -> None:
+    (problem,) = problems(project(action(outputs=f"{{moderately_sensitive: {{a: a.{suffix}}}}}")))
+    assert f"ends in `.{suffix.rpartition('.')[2]}`" in problem
+    accepted(project(action(outputs=f"{{highly_sensitive: {{a: a.{suffix}}}}}")))
+
+
+def test_from_version_2_on_a_path_belongs_to_one_output() -> None:
+    text = action(outputs="{highly_sensitive: {a: a.csv, b: a.csv}}") + ACTION.replace("output/table.csv", "a.csv")
+    assert accepted(project(text, version=1)).version == 1.0
+    assert problems(project(text, version=2)) == [
+        'line 5, action a, outputs.highly_sensitive.b: "a.csv" is already an output of this action (line 5); a path may be given once',
+        (
+            'line 10, action describe, outputs.moderately_sensitive.table: "a.csv" is already an output of action "a" (line 5);'
+            " a path may be given once"
+        ),
+    ]
+
+
+def two(run: str, other: str, config: str = "", other_config: str = "") -> str:
+    first = f"  a:\n    run: {run}\n{config}    outputs: {{highly_sensitive: {{a: a.csv}}}}\n"
+    return first + f"  b:\n    run: {other}\n{other_config}    outputs: {{highly_sensitive: {{b: b.csv}}}}\n"
+
+
+def test_a_command_may_be_given_once_unless_its_config_differs() -> None:
+    same = "python:v2 x"
+    one, another = "    config: {n: 1}\n", "    config: {n: 2}\n"
+    assert problems(project(two(same, same))) == ['line 7, action b, run: the same command as action "a" (line 3)']
+    assert problems(project(two(same, same, one, one)))[0].endswith('"a" (line 3), with the same config')
+    assert problems(project(two(same, same, "    config: {}\n"))) != []
+    accepted(project(two(same, same, one, another)))
+    accepted(project(two(same, same, one)))
+    accepted(project(two(same, "python:v2  x")))
+
+
+DATASETS = ("ehrql:v1 generate-dataset", "ehrql:v1 generate_dataset", "databuilder:v0 generate-dataset")
+
+
+@pytest.mark.parametrize("command", DATASETS)
+@pytest.mark.parametrize(
+    ("options", "outputs"),
+    [
+        ("d.py --output a.csv", "{highly_sensitive: {a: a.csv}}"),
+        ("--output=a.csv d.py", "{highly_sensitive: {a: a.csv, b: b.csv}}"),
+        ("d.py --output out/ds:arrow", "{highly_sensitive: {a: out/ds/*.arrow}}"),
+        ("d.py --output out/ds/:arrow", "{highly_sensitive: {a: out/ds/a.arrow, b: out/ds/b.arrow}}"),
+        ("'d.py' --output 'a.csv' -- --output other.csv", "{highly_sensitive: {a: a.csv}}"),
+    ],
+)
+def test_a_dataset_goes_to_one_of_the_outputs(command: str, options: str, outputs: str) -> None:
+    accepted(project(action(f"{command} {options}", outputs=outputs)))
+
+
+@pytest.mark.parametrize(
+    "command", [*DATASETS, "ehrql:v1  generate-dataset", ">\n      ehrql:v1\n        generate-dataset"]
+)
+@pytest.mark.parametrize(
+    ("options", "outputs", "problem"),
+    [
+        ("d.py --output a.csv", "{moderately_sensitive: {a: a.csv}}", "must be highly_sensitive"),
+        (
+            "d.py --output a.csv",
+            "{highly_sensitive: {a: a.csv}, minimally_sensitive: {b: b.csv}}",
+            "must be highly_sensitive",
+        ),
+        ("d.py", "{highly_sensitive: {a: a.csv}}", "must be given `--output`"),
+        ("d.py --output", "{highly_sensitive: {a: a.csv}}", "must be given `--output`"),
+        ("d.py -- --output a.csv", "{highly_sensitive: {a: a.csv}}", "must be given `--output`"),
+        ("d.py --output b.csv", "{highly_sensitive: {a: a.csv}}", "is not one of the outputs"),
+        ("d.py --output ./a.csv", "{highly_sensitive: {a: a.csv}}", "is not one of the outputs"),
+        ("d.py --output a.csv --output b.csv", "{highly_sensitive: {a: a.csv}}", "is not one of the outputs"),
+        ("d.py --output out:csv", "{highly_sensitive: {a: out/*.arrow}}", "all outputs must match"),
+        ("d.py --output out:csv", "{highly_sensitive: {a: out/*.csv, b: b.csv}}", "all outputs must match"),
+        ("d.py --output out:csv", "{highly_sensitive: {a: out/deeper/*.csv}}", "all outputs must match"),
+    ],
+)
+def test_a_dataset_that_could_leave_its_level_is_refused(
+    command: str, options: str, outputs: str, problem: str
+) -> None:
+    (found,) = problems(project(action(f"{command} {options}", outputs=outputs)))
+    assert problem in found
+
+
+def test_other_commands_of_ehrql_choose_their_level() -> None:
+    accepted(project(action("ehrql:v1 generate-measures m.py", outputs="{moderately_sensitive: {a: a.csv}}")))
+
+
+@pytest.mark.parametrize(
+    "command", ["cohortextractor:v1 generate_cohort", ">\n      cohortextractor:v1\n        generate_cohort"]
+)
+def test_a_cohort_has_one_level_and_one_directory(command: str) -> None:
+    levels = "{highly_sensitive: {a: a.csv}, moderately_sensitive: {b: b.csv}}"
+    directories = "{moderately_sensitive: {a: x/a.csv, b: y/b.csv}}"
+    (found,) = problems(project(action(command, outputs=levels), version=2))
+    assert "must have one privacy level" in found
+    (found,) = problems(project(action(command, outputs=directories), version=2))
+    assert "must lie in one directory, or `--output-dir` must be given" in found
+    for option in (" --output-dir x", " --output-dir=x"):
+        accepted(project(action(command + option, outputs=directories), version=2))
+
+
+def test_a_short_action_by_merge_keys() -> None:
+    text = "  a: &a\n    run: python:v2 x\n    outputs: {highly_sensitive: {a: a.csv}}\n"
+    text += "  b:\n    <<: *a\n    run: python:v2 y\n    outputs: {highly_sensitive: {b: b.csv}}\n"
+    assert accepted(project(text)).actions["b"].run == "python:v2 y"

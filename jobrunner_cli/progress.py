@@ -29,6 +29,14 @@ class Progress:
         self._jobs: dict[str, Job] = {}
         self._trouble: str | None = None
         self._lock = threading.Lock()
+        self._console: Any = None
+
+    def say(self, text: str) -> None:
+        """A line for people; above the table, while that is shown."""
+        if self._console is None:
+            diagnostics.notice(text)
+        else:
+            self._console.print(text)
 
     @property
     def jobs(self) -> dict[str, Job]:
@@ -61,7 +69,11 @@ class Progress:
             redirect_stdout=False,
             redirect_stderr=False,
         ):
-            yield
+            self._console = console
+            try:
+                yield
+            finally:
+                self._console = None
 
     def _picture(self, height: int) -> Any:
         from rich.console import Group
@@ -71,9 +83,10 @@ class Progress:
             jobs, trouble = list(self._jobs.values()), self._trouble
         parts: list[Any] = []
         room = max(3, height - _MARGIN)
+        order = {job.id: number for number, job in enumerate(jobs)}
         shown = sorted(jobs, key=_liveliness)[:room]
         if shown:
-            parts.append(output.make_table(sorted(shown, key=lambda job: (job.created_at, job.id)), _columns()))
+            parts.append(output.make_table(sorted(shown, key=lambda job: order[job.id]), _columns()))
         counts = {state: sum(1 for job in jobs if state_of(job.status_code) is state) for state in State}
         words = [f"{count} {state.value}" for state, count in counts.items() if count]
         if len(shown) < len(jobs):

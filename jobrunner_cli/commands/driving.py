@@ -47,7 +47,7 @@ def drive(
             "The process executor isolates nothing: study code runs as you, with your files and your network."
         )
     with runner(settings, progress, executor=executor, only=only) as (controller, board):
-        with _signals(controller, board) as received, progress.shown():
+        with _signals(controller, board, progress) as received, progress.shown():
             controller.run(until_idle=until_idle)
         if received:
             goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
@@ -59,7 +59,7 @@ def drive(
 
 
 @contextmanager
-def _signals(controller: Controller, board: Board) -> Iterator[list[int]]:
+def _signals(controller: Controller, board: Board, progress: Progress) -> Iterator[list[int]]:
     """The first signal drains, the second leaves at once. Yields the list of those that came."""
     received: list[int] = []
 
@@ -70,7 +70,7 @@ def _signals(controller: Controller, board: Board) -> Iterator[list[int]]:
             goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
             os._exit(ExitCode.INTERRUPTED)
         controller.drain()
-        diagnostics.notice("Leaving as soon as what is being stored is stored; once more to leave at once.")
+        progress.say("Leaving as soon as what is being stored is stored; once more to leave at once.")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

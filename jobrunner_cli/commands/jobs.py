@@ -103,6 +103,8 @@ def logs(
     settings = _load()
     with _database(settings) as database:
         found = find_job(database.connection, job)
+        if follow:
+            _say_when_nobody_will_end_it(settings, found)
         empty = True
         for line in read_log(settings, database, lambda: make_executor(settings), found, follow=follow):
             empty = False
@@ -157,6 +159,15 @@ def _end(name: str, kind: str, *, cleanup: bool) -> None:
             wanted = [intents.append(conn, wish, found.id, f"jobs {kind}", time.time()) for wish in kinds]
     answers = wait_for_answers(settings, found.id, wanted)
     output.line(f"{found.id}  {found.workspace}/{found.action}  {'; '.join(answers)}")
+
+
+def _say_when_nobody_will_end_it(settings: Settings, job: Job) -> None:
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.engine.states import ACTIVE_CODES
+    from jobrunner_cli.engine.store.locks import holder_pid
+
+    if job.status_code in ACTIVE_CODES and holder_pid(settings.runner_lock_path) is None:
+        diagnostics.notice(f"No runner is at work on {settings.workdir}: the job ends when jobrunner run takes it up.")
 
 
 def _without_timestamp(line: bytes) -> bytes:

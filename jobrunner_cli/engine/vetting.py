@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobrunner_cli.engine.archive import archive_of
 from jobrunner_cli.engine.errors import (
     GitFileNotFoundError,
     GithubValidationError,
@@ -25,7 +26,6 @@ from jobrunner_cli.engine.study.reusable_actions import is_reusable, parse_refer
 from jobrunner_cli.engine.work import JobRequest
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_ARCHIVE_SUFFIXES = (".tar.gz", ".tar.zstd", ".tar.xz")
 
 
 def read_study(settings: Settings, repositories: Repositories, request: JobRequest) -> Pipeline:
@@ -64,12 +64,10 @@ def _validate(settings: Settings, request: JobRequest) -> None:
 
 def _refuse_archived(settings: Settings, workspace: str) -> None:
     """Raise JobRequestError if the workspace was packed away: its directory is gone and its archive is there."""
-    if settings.high_workspace(workspace).exists():
-        return
-    for suffix in _ARCHIVE_SUFFIXES:
-        if (settings.high_privacy_archive_dir / f"{workspace}{suffix}").exists():
-            msg = f"workspace {workspace} is archived ({workspace}{suffix}): nothing can run in it"
-            raise JobRequestError(msg, hint=f"bring it back with: jobrunner workspaces unarchive {workspace}")
+    archive = archive_of(settings, workspace)
+    if archive is not None:
+        msg = f"workspace {workspace} is archived ({archive.name}): nothing can run in it"
+        raise JobRequestError(msg, hint=f"bring it back with: jobrunner workspaces unarchive {workspace}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

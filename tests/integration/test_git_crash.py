@@ -244,7 +244,7 @@ def test_many_processes_fetch_into_one_mirror_at_once(
         process.communicate()
         assert process.returncode == 0
 
-    fetches = [seen for seen in server.seen if seen.method == "POST"]
+    fetches = [seen for seen in server.seen if seen.method == "GET"]
     assert len(fetches) == len(commits)
 
 
@@ -259,7 +259,7 @@ def test_many_threads_ask_for_one_commit_and_it_is_fetched_once(
         results = list(pool.map(lambda _: content(repositories, url, commit), range(8)))
 
     assert results == [b"content"] * 8
-    assert len([seen for seen in server.seen if seen.method == "POST"]) == 1
+    assert len([seen for seen in server.seen if seen.method == "GET"]) == 1
 
 
 def test_stop_event_ends_the_wait_for_a_mirror_that_another_process_holds(

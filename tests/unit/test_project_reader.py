@@ -197,7 +197,7 @@ def test_a_hundred_thousand_values_are_the_most_with_aliases_in_full() -> None:
 
 def test_text_that_aliases_repeat_counts_in_full() -> None:
     assert problems_of(b"- &a " + b"x" * 90_000 + b"\n" + b"- *a\n" * 50) == [
-        "line 47: more than 4,194,304 characters, aliases counted in full"
+        "line 24: more than 2,097,152 characters, aliases counted in full"
     ]
 
 

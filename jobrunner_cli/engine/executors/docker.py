@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobrunner_cli.engine.errors import ContainerMissingError, ExecutorError, ExecutorUnavailableError, ImageMissingError
+from jobrunner_cli.engine.errors import (
+    ContainerMissingError,
+    ExecutorError,
+    ExecutorUnavailableError,
+    ImageMissingError,
+)
 from jobrunner_cli.engine.executors.docker_configuration import (
     CONFIGURATION_LABEL,
     OWNER_LABEL,
@@ -104,7 +109,9 @@ class DockerExecutor:
             told = client.version(api_version=False)
         parts = told.get("Components") or [{}]
         kind = "Podman" if "podman" in str(parts[0].get("Name", "")).lower() else "Docker"
-        self._engine.described = f"{kind} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
+        self._engine.described = (
+            f"{kind} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
+        )
         return self._engine.described
 
     def create(self, spec: ContainerSpec) -> None:

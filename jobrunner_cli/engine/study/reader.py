@@ -27,7 +27,7 @@ MAX_DEPTH = 100
 #: The most nodes once every alias is replaced by what it stands for.
 MAX_NODES = 100_000
 #: The most characters once every alias is replaced by what it stands for.
-MAX_TEXT = 4 * MAX_BYTES
+MAX_TEXT = 2 * MAX_BYTES
 #: The most characters of one value: the kernel takes no argument of 128 KiB or more (execve(2), MAX_ARG_STRLEN).
 MAX_VALUE = 100_000
 

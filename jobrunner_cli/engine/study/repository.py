@@ -89,12 +89,12 @@ class Repositories:
                 f"{printable(ref)!r} is not the name of a branch or tag", hint="Give a branch, a tag or a full commit."
             )
         names = [f"{name}{peeled}" for name in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}") for peeled in ("^{}", "")]
-        found = self._refs(remote, names, doing=f"look up {ref} in {printable(remote.name)}")
+        found = self._refs(remote, names, doing=f"look up {printable(ref)} in {printable(remote.name)}")
         for name in names:
             if name in found:
                 return found[name]
         raise GitUnknownRefError(
-            f"{printable(remote.name)} has no branch, tag or commit {ref}",
+            f"{printable(remote.name)} has no branch, tag or commit {printable(ref)}",
             hint="A commit is given by its full SHA of 40 digits." if re.fullmatch("[0-9a-fA-F]{5,}", ref) else None,
         )
 
@@ -150,7 +150,7 @@ class Repositories:
         name = f"refs/heads/{branch}"
         found: dict[str, str] = {}
         if is_ref_name(branch):
-            found = self._refs(remote, [name], doing=f"look up branch {branch} of {printable(remote.name)}")
+            found = self._refs(remote, [name], doing=f"look up branch {printable(branch)} of {printable(remote.name)}")
         if name not in found:
             raise GitUnknownRefError(f"{printable(remote.name)} has no branch {printable(branch)}")
         if found[name] == commit:
@@ -184,7 +184,7 @@ class Repositories:
             doing=doing,
             limit=_LIST_TIMEOUT,
         )
-        lines = (line.partition("\t") for line in os.fsdecode(listed).splitlines())
+        lines = (line.partition("\t") for line in os.fsdecode(listed).split("\n"))
         # A pattern also matches the ends of longer names, such as those of other people's branches.
         return {name: object_id for object_id, _, name in lines if name in names and is_commit(object_id)}
 
@@ -221,14 +221,14 @@ class Repositories:
             self._ask(
                 remote,
                 (*_FETCH, "--filter=tree:0", "--update-shallow", "origin", f"+refs/heads/{branch}:{tip}"),
-                doing=f"fetch the history of branch {branch} of {printable(remote.name)}",
+                doing=f"fetch the history of branch {printable(branch)} of {printable(remote.name)}",
                 git_dir=mirror.history_dir,
                 keep_open=(lock,),
             )
             listed = self._git.run("rev-list", tip, git_dir=mirror.history_dir)
             if listed.returncode != 0:
                 raise GitError(
-                    f"Cannot read the history of branch {branch} of {printable(remote.name)}: {listed.reason}",
+                    f"Cannot read the history of branch {printable(branch)} of {printable(remote.name)}: {listed.reason}",
                     hint=f"Remove the mirror {mirror.history_dir}: it is a copy, and is fetched again.",
                 )
             mirror.put_packs_together(self._git, mirror.history_dir, lock, stop=None, timeout=self._access.timeout)
@@ -247,8 +247,8 @@ class Repositories:
     ) -> bytes:
         """Run a git command that talks to the repository, which it knows as `origin`, and return what it prints.
 
-        What fails for a passing reason is tried again after growing waits; the repository on disk
-        has no passing reasons. One attempt takes at most `limit` seconds, and all of them `GitAccess.timeout`.
+        What fails for a passing reason is tried again after growing waits; a repository on disk has no
+        passing reasons. One attempt takes at most `limit` seconds, and all of them `GitAccess.timeout`.
         """
         config = (("remote.origin.url", remote.address), *remote.config)
         variables = self._variables(remote)

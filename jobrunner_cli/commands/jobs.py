@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.models import Job
 
 app = typer.Typer(
     no_args_is_help=True,

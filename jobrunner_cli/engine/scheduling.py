@@ -35,8 +35,10 @@ def decide(jobs: Sequence[ActiveJob], world: World) -> list[Decision]:
     return _Look(jobs, world).decisions()
 
 
-def stop_wanted(job: ActiveJob) -> bool:
-    """Whether what is in flight for a job should be broken off, because the job is to be ended."""
+def stop_wanted(job: ActiveJob, *, draining: bool) -> bool:
+    """Whether what is in flight for a job should be broken off: the job is to be ended, or the runner is leaving."""
+    if draining and job.in_flight in {EffectKind.PROVISION, EffectKind.PREPARE}:
+        return True
     interruptible = {EffectKind.PROVISION, EffectKind.PREPARE, EffectKind.FINALIZE}
     return job.in_flight in interruptible and any(intent.kind in _STOPS for intent in job.intents)
 

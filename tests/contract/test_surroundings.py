@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from contract.bench import Bench, open_gate
 
 SECRET = "mssql://reader:s3cr3t-pa55@db.example/study"
@@ -90,6 +91,7 @@ def test_standard_input_is_empty(bench: Bench) -> None:
     assert (Path(spec.work_dir) / "stdin").read_bytes() == b""
 
 
+@pytest.mark.engine
 def test_it_runs_as_the_given_user_without_any_right(docker_bench: Bench) -> None:
     spec = docker_bench.shell("id -u > ids; id -g >> ids; grep -E 'CapEff|NoNewPrivs' /proc/self/status > rights")
     docker_bench.run(spec)
@@ -100,6 +102,7 @@ def test_it_runs_as_the_given_user_without_any_right(docker_bench: Bench) -> Non
     assert (work / "rights").read_text().split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
 
 
+@pytest.mark.engine
 def test_it_has_no_network(docker_bench: Bench) -> None:
     spec = docker_bench.shell("ls /sys/class/net > interfaces")
     docker_bench.run(spec)
@@ -107,6 +110,7 @@ def test_it_has_no_network(docker_bench: Bench) -> None:
     assert (Path(spec.work_dir) / "interfaces").read_text().split() == ["lo"]
 
 
+@pytest.mark.engine
 def test_more_memory_than_the_limit_ends_it_as_out_of_memory(docker_bench: Bench) -> None:
     spec = docker_bench.shell("exec tail /dev/zero", memory_limit=16 * 1024 * 1024)
     detail = docker_bench.run(spec)

@@ -115,7 +115,9 @@ def test_inspect_tells_times_image_and_a_description(bench: Bench) -> None:
     assert detail.image_id
     assert detail.started_at is not None
     assert detail.finished_at is not None
-    assert before - 1 <= detail.started_at <= detail.finished_at <= time.time() + 1
+    # An engine's clocks are its own: a quick container may end before it started.
+    assert before - 1 <= detail.started_at <= time.time() + 1
+    assert detail.started_at - 0.1 <= detail.finished_at <= time.time() + 1
     assert detail.metadata
     assert bench.fresh().inspect(spec.job_id) == detail
 

@@ -20,7 +20,7 @@ import jobrunner_cli
 from jobrunner_cli.engine.errors import GitError
 from jobrunner_cli.engine.study.git import GitInterruptedError
 from jobrunner_cli.engine.study.repository import GitAccess, Repositories
-from support.git_server import GitServer, SourceRepository, git_server
+from support.git_server import GitServer, SourceRepository, git_server, set_at_the_end
 
 #: Fetches commits given as arguments, in a process of its own.
 FETCH = """
@@ -111,7 +111,7 @@ def test_git_killed_in_the_middle_leaves_nothing_that_passes_for_complete(
     url = server.publish(study, "org/study")
     held = server.fail_next("hold", "git-upload-pack")
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, set_at_the_end(held.release):
         fetching = pool.submit(Repositories(replace(access, attempts=1)).ensure_commit, url, commit)
         assert held.struck.wait(30)
         eventually(lambda: list(access.repos_dir.glob("*.git/objects/pack/tmp_pack_*")))
@@ -120,7 +120,6 @@ def test_git_killed_in_the_middle_leaves_nothing_that_passes_for_complete(
             os.kill(number, signal.SIGKILL)
         assert killed
         error = fetching.exception(30)
-    held.release.set()
 
     assert isinstance(error, GitError)
     assert commit in error.message
@@ -272,7 +271,7 @@ def test_stop_event_ends_the_wait_for_a_mirror_that_another_process_holds(
     (lock,) = access.repos_dir.glob("*.lock")
     stop = threading.Event()
 
-    with lock.open() as held, ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, set_at_the_end(stop), lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         waiting = pool.submit(Repositories(access).ensure_commit, url, second, stop)
         # What is complete already needs no lock.

@@ -518,8 +518,8 @@ def test_one_request_handled_twice_at_once_is_made_once(place: Place) -> None:
     for thread in threads:
         thread.join()
 
-    assert len({submission.jobs for submission in submissions}) == 1
     assert len(submissions) == 4
+    assert all(list(submission.jobs) == place.stored() for submission in submissions)
     assert sum(not submission.existing for submission in submissions) == 1
     assert len(place.stored()) == 3
 
@@ -608,6 +608,34 @@ def test_a_reusable_action_without_the_tag_or_altogether_absent_is_reported(make
 def test_a_broken_reusable_action_is_no_trouble_for_requests_that_do_not_run_it(make_place: MakePlace) -> None:
     place = make_place(REUSING)
     assert place.submit("other").error is None
+
+
+def test_a_reusable_action_that_turns_out_to_be_needed_only_at_the_end_is_fetched_then(make_place: MakePlace) -> None:
+    place = make_place(REUSING)
+    reusable(place)
+    (first,) = place.submit("plot").jobs
+    waits_for_the_lock = threading.Event()
+    submissions: list[Submission] = []
+
+    def submit() -> None:
+        def watch(statement: str) -> None:
+            if statement.startswith("BEGIN"):
+                waits_for_the_lock.set()
+
+        place.database.connection.set_trace_callback(watch)
+        submissions.append(place.submit("plot", id="request2"))
+
+    # The first plan finds the action under way; it fails before the second one is made.
+    with place.database.transaction():
+        place.move(first, StatusCode.KILLED_BY_ADMIN)
+        thread = threading.Thread(target=submit)
+        thread.start()
+        assert waits_for_the_lock.wait(60)
+    thread.join()
+
+    (plot,) = submissions[0].jobs
+    assert plot.run_command is not None
+    assert plot.run_command.startswith("python:v2 python plot.py --quiet")
 
 
 # Dry runs.

@@ -63,6 +63,16 @@ class Fault:
     release: threading.Event = field(default_factory=threading.Event)
 
 
+@contextlib.contextmanager
+def set_at_the_end(*events: threading.Event) -> Iterator[None]:
+    """Set these when the block ends, however it ends, so that a test that fails leaves nothing waiting."""
+    try:
+        yield
+    finally:
+        for event in events:
+            event.set()
+
+
 class GitServer:
     """Serves the repositories below `root` over HTTPS at `https://{host}/`."""
 
@@ -72,7 +82,9 @@ class GitServer:
         #: `user:password` that every request must bring; None asks for nothing
         self.demand: str | None = None
         self.seen: list[Seen] = []
+        #: those that have not struck yet, and all there ever were
         self.faults: deque[Fault] = deque()
+        self._all_faults: list[Fault] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -97,6 +109,7 @@ class GitServer:
         """Let the next requests whose path ends so go wrong; returns the last fault."""
         for _ in range(times):
             self.faults.append(Fault(how=how, path=path))
+        self._all_faults.extend(self.faults)
         return self.faults[-1]
 
     def start(self) -> None:
@@ -104,7 +117,9 @@ class GitServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Answer no more, and let go whoever is held."""
+        for fault in self._all_faults:
+            fault.release.set()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -129,8 +144,6 @@ def git_server(directory: Path) -> Iterator[GitServer]:
     try:
         yield server
     finally:
-        for fault in server.faults:
-            fault.release.set()
         server.stop()
 
 

@@ -337,8 +337,13 @@ def test_cancelling_after_the_verdict_is_answered_with_already_finished():
 
 def test_what_is_in_flight_is_broken_off_for_a_cancellation_but_not_publishing():
     cancel = (Intent(id=7, kind=IntentKind.CANCEL, job_id="j"),)
-    assert stop_wanted(make_job("j", C.PREPARING, in_flight=EffectKind.PREPARE, intents=cancel))
-    assert not stop_wanted(make_job("j", C.FINALIZING, in_flight=EffectKind.PUBLISH, intents=cancel))
+    assert stop_wanted(make_job("j", C.PREPARING, in_flight=EffectKind.PREPARE, intents=cancel), draining=False)
+    assert not stop_wanted(make_job("j", C.FINALIZING, in_flight=EffectKind.PUBLISH, intents=cancel), draining=False)
+
+
+def test_a_runner_that_leaves_breaks_off_laying_out_but_not_storing():
+    assert stop_wanted(make_job("j", C.PREPARING, in_flight=EffectKind.PREPARE), draining=True)
+    assert not stop_wanted(make_job("j", C.FINALIZING, in_flight=EffectKind.FINALIZE), draining=True)
 
 
 def test_maintenance_puts_a_running_database_job_back_and_leaves_others():

@@ -112,4 +112,4 @@ def _processes() -> Iterator[_Process]:
 def _pids() -> list[int]:
     if sys.platform != "linux":
         return []
-    return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]
+    return [int(path.name) for path in _PROC.iterdir() if path.name.isdecimal()]

@@ -111,7 +111,7 @@ def _installed(program: Program) -> str | None:
     for name in program.names:
         path = shutil.which(name, path=search_path())
         if path is not None:
-            return os.path.abspath(path)
+            return str(Path(path).absolute())
     return sys.executable if program.image == "python" and sys.executable else None
 
 
@@ -125,7 +125,7 @@ def _words(program: Program, path: str, args: tuple[str, ...]) -> tuple[str, ...
 
 def _user_environment(program: Program) -> dict[str, str]:
     """Jobs have a home directory of their own; what a user installed for R and Python is below the real one."""
-    home = os.path.expanduser("~")
+    home = Path.home()
     if program.image in {"python", "jupyter"}:
         return {"PYTHONUSERBASE": os.environ.get("PYTHONUSERBASE") or f"{home}/.local"}
     if program.image == "r" and sys.platform == "linux":

@@ -100,7 +100,8 @@ class Executor(Protocol):
     def logs(self, job_id: str, *, follow: bool = False) -> Iterator[bytes]:
         """What the container printed (both streams), one line an item, without its line end, each beginning with an
         RFC 3339 UTC timestamp and a space; an endless line comes in pieces of at most 64 KiB. With `follow` until
-        the container exits. No container: nothing."""
+        the container exits. No container: nothing.
+        """
         ...
 
     def stats(self, job_ids: Iterator[str]) -> Mapping[str, tuple[float, float]]:

@@ -182,8 +182,8 @@ def _claimed_by_others(stores: WorkspaceStores, job_id: str) -> set[str]:
         staging = open_trusted(stores.high.joinpath(*STAGING))
     except FileNotFoundError:
         return claimed
-    with held(staging):
-        for name in os.listdir(staging):
+    with held(staging), os.scandir(staging) as items:
+        for name in (item.name for item in items):
             if name == own:
                 continue
             try:

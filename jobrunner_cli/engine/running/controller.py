@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -101,22 +102,33 @@ class Controller:
     def _is_idle(self) -> bool:
         if not self._collected or self._board.effects_in_flight() or self._board.cleanups_waiting:
             return False
-        return all(state_of(job.status_code) is State.PENDING for job in self._board.jobs.values())
+        jobs = self._board.jobs.values()
+        waits_out_trouble = any((self._board.track(job.id).not_before or 0) > self._looked_at for job in jobs)
+        return not waits_out_trouble and all(state_of(job.status_code) is State.PENDING for job in jobs)
 
     # Looking and deciding.
 
     def _look(self) -> None:
         """Look at everything and decide, if anything has happened or some time has passed since the last look."""
         due = time.monotonic() - self._looked_at >= self._settings.job_loop_interval
-        if not self._board.refresh() and not self._happened and not due:
+        with self._passing("look at the table"):
+            self._happened |= self._board.refresh()
+        if not self._happened and not due:
             return
         self._looked_at, self._happened = time.monotonic(), False
+        with self._passing("decide"):
+            self._decide()
+        self._clean_up_ended()
+        if self._needs_snapshot():
+            self._observer.ask()
+
+    def _decide(self) -> None:
         decisions: list[Decision] = []
         for _ in range(_MOST_LOOKS):
             views = self._board.views()
             world = self._board.world(self._snapshot, draining=self._draining)
             for view in views:
-                if stop_wanted(view):
+                if stop_wanted(view, draining=self._draining):
                     self._board.track(view.id).stop.set()
             decisions = decide(views, world)
             if not decisions:
@@ -124,9 +136,23 @@ class Controller:
             self._carry_out(decisions)
         else:
             log.error("The decisions do not come to rest: %s", decisions)
-        self._clean_up_ended()
-        if self._needs_snapshot():
-            self._observer.ask()
+
+    @contextmanager
+    def _passing(self, doing: str, job_id: str | None = None) -> Iterator[None]:
+        """Keep the loop alive whatever happens inside: it is logged, and looked at again a little later.
+
+        Nothing is lost by that: every step can be repeated from the row, the executor and the disk.
+        """
+        try:
+            yield
+        except Exception:
+            self._recover(doing, job_id)
+
+    def _recover(self, doing: str, job_id: str | None) -> None:
+        log.exception("The runner could not %s", doing)
+        if job_id is not None:
+            self._board.track(job_id).not_before = time.monotonic() + _AFTER_A_BUG
+        self._board.forget()
 
     def _needs_snapshot(self) -> bool:
         asked_at = self._snapshot.asked_at if self._snapshot else 0.0
@@ -139,16 +165,15 @@ class Controller:
         )
 
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
+        """Write decisions in one transaction and have them done; if one cannot be written, the others are."""
         try:
             changed = self._board.write(decisions)
-        except Exception:  # one decision that cannot be written must not hold up the others
+        except Exception:
             if len(decisions) > 1:
                 for decision in decisions:
                     self._carry_out([decision])
                 return
-            log.exception("A decision could not be written: %s", decisions[0])
-            self._board.track(decisions[0].job_id).not_before = time.monotonic() + _AFTER_A_BUG
-            self._board.forget()
+            self._recover(f"write {decisions[0]}", decisions[0].job_id)
             return
         for job in changed:
             self._report(job)
@@ -163,12 +188,13 @@ class Controller:
     # Effects.
 
     def _begin(self, job_id: str, kind: EffectKind, cause: str) -> None:
-        job = self._board.known(job_id)
-        track = self._board.track(job_id)
-        inputs = self._board.inputs_of(job) if kind is EffectKind.PREPARE else ()
-        track.in_flight, track.cause = kind, cause
-        track.stop.clear()
-        self._hands.begin(job, kind, track, inputs)
+        with self._passing(f"begin to {kind.value} {job_id}", job_id):
+            job = self._board.known(job_id)
+            track = self._board.track(job_id)
+            inputs = self._board.inputs_of(job) if kind is EffectKind.PREPARE else ()
+            track.in_flight, track.cause = kind, cause
+            track.stop.clear()
+            self._hands.begin(job, kind, track, inputs)
 
     def _clean_up_ended(self) -> None:
         for job_id in self._board.take_cleanups():
@@ -190,11 +216,13 @@ class Controller:
     def _take(self, message: EffectDone | Snapshot | str | None) -> None:
         match message:
             case EffectDone():
-                self._settle(message)
+                with self._passing(f"settle {message.kind.value} of {message.job_id}", message.job_id):
+                    self._settle(message)
             case Snapshot():
                 self._snapshot = message
                 if not self._collected:
-                    self._collect(message)
+                    with self._passing("collect what earlier runners left"):
+                        self._collect(message)
             case str():
                 self._listener.trouble(message or None)
             case None:

@@ -151,7 +151,9 @@ class Effects:
         detail = self._executor.inspect(job.id)
         if detail is not None and detail.state is not ContainerState.CREATED:
             self._keep_log(job, detail, message)
-        if not keep:
+        if keep:
+            publish.discard_staging(self._stores(job), job.id)
+        else:
             self.remove(job.id, job.workspace)
 
     def remove(self, job_id: str, workspace: str) -> None:

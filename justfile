@@ -17,11 +17,10 @@ _ready:
 devenv: _ready
     @"{{ python }}" tools/devenv.py
 
-# run the demonstration: a small study from add-job to released outputs
+# show a small study from add-job to its outputs; `demo docker` runs it in containers
 [no-exit-message]
 demo *args: _ready
-    @"{{ python }}" docker/engine.py --quiet || true
-    @tools/with-engine.sh examples/demo.sh "$@"
+    @examples/demo.sh "$@"
 
 # run the whole test suite; a Docker engine is started for it where that is possible
 [no-exit-message]
@@ -100,8 +99,14 @@ engine *args: _ready
 engine-stop *args: _ready
     @"{{ python }}" docker/engine.py stop "$@"
 
-# measure: run the benchmarks
+# measure: all benchmarks, or the named one with its options
 [no-exit-message]
 bench *args: _ready
     @"{{ python }}" docker/engine.py --quiet || true
-    @tools/with-engine.sh "{{ python }}" -m benchmarks "$@"
+    @if [ -f "benchmarks/${1-}.py" ]; then \
+        name=$1; shift; \
+        exec tools/with-engine.sh "{{ python }}" "benchmarks/$name.py" "$@"; \
+    fi; \
+    for script in benchmarks/*.py; do \
+        echo "== $script"; tools/with-engine.sh "{{ python }}" "$script" "$@"; \
+    done

@@ -21,8 +21,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import docker.errors
-
 REGISTRY = "ghcr.io/opensafely-core"
 LABEL = "org.jobrunner.recipe"
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -217,6 +215,8 @@ def missing(client: Any) -> bool:
 
 
 def _wanted(client: Any, name: str, digest: str) -> bool:
+    import docker.errors
+
     try:
         labels = client.inspect_image(name)["Config"].get("Labels") or {}
     except docker.errors.ImageNotFound:
@@ -226,6 +226,8 @@ def _wanted(client: Any, name: str, digest: str) -> bool:
 
 def make(client: Any) -> list[str]:
     """Make what is missing and return the names that were made."""
+    import docker.errors
+
     digest = recipe_digest()
     made: list[str] = []
     for names, build, changes in RECIPES:

@@ -101,12 +101,22 @@ def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
         "unmatched_patterns": list(outcome.unmatched_patterns) if outcome else [],
         "unmatched_outputs": list(job.unmatched_outputs),
         "log": str(log) if log else None,
+        "kept": _kept(settings, job),
         "outputs_directory": str(settings.high_workspace(job.workspace)),
         "history": [
             {"at": output.utc(entry.at / 1e9), "status_code": entry.to_code.value, "cause": entry.cause}
             for entry in queries.history_of(conn, job.id)
         ],
     }
+
+
+def _kept(settings: Settings, job: Job) -> str | None:
+    """The directory that an ended job left to the operator."""
+    from jobrunner_cli.engine.jobfiles.layout import JobDirectory
+    from jobrunner_cli.engine.states import KEPT_CODES
+
+    root = JobDirectory.of(settings.high_privacy_volume_dir, job.id).root
+    return str(root) if job.status_code in KEPT_CODES and root.exists() else None
 
 
 def show(view: dict[str, Any]) -> None:
@@ -135,6 +145,7 @@ def show(view: dict[str, Any]) -> None:
             "ended": view["completed_at"] or "",
             "exit code": "" if view["exit_code"] is None else str(view["exit_code"]),
             "log": view["log"] or "",
+            "kept": f"{view['kept']}\nto remove it: jobrunner jobs kill {view['id']} --cleanup" if view["kept"] else "",
             "outputs in": view["outputs_directory"] if view["outputs"] else "",
         }
     )

@@ -159,7 +159,7 @@ def _end(name: str, kind: str, *, cleanup: bool) -> None:
         with database.transaction() as conn:
             wanted = [intents.append(conn, wish, found.id, f"jobs {kind}", time.time()) for wish in kinds]
     answers = wait_for_answers(settings, found.id, wanted)
-    output.line(f"{found.id}  {found.workspace}/{found.action}  {'; '.join(answers)}")
+    output.line(f"{found.id}  {found.workspace}/{found.action}  {'; '.join(dict.fromkeys(answers))}")
 
 
 def _say_when_nobody_will_end_it(settings: Settings, job: Job) -> None:

@@ -243,9 +243,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-# Reusable actions.
-
-
 def _resolve_reusable_actions(drafting: _Drafting, plan: Plan) -> None:
     """Have what runs for every reusable action of the plan. Raises ReusableActionError or another GitError."""
     for job in plan.new:
@@ -378,8 +375,9 @@ def _report(
     conn: Connection, settings: Settings, request: JobRequest, error: RequestError, now: float | None
 ) -> Submission:
     """Store the single failed job that tells the user what is wrong."""
-    code = StatusCode.STALE_CODELISTS if isinstance(error, StaleCodelistError) else StatusCode.INTERNAL_ERROR
-    name = "" if isinstance(error, StaleCodelistError) else f"{_reported_name(error)}: "
+    stale = isinstance(error, StaleCodelistError)
+    code = StatusCode.STALE_CODELISTS if stale else StatusCode.INTERNAL_ERROR
+    name = "" if stale else f"{_reported_name(error)}: "
     message = Masker(settings.secrets()).mask(f"{name}{error.message}")
     job = _finished(request, ERROR_ACTION, code, _text(message), _clock(now))
     with conn.transaction():
@@ -393,8 +391,7 @@ def _report(
 
 def _reported_name(error: RequestError) -> str:
     """The name under which section 3 reports an error: its class's, or that of the nearest one with a name there."""
-    named = (kind for kind in type(error).__mro__ if kind in _REPORTED)
-    return next(named, JobRequestError).__name__
+    return next((kind for kind in type(error).__mro__ if kind in _REPORTED), JobRequestError).__name__
 
 
 def _saved(request: JobRequest) -> SavedJobRequest:

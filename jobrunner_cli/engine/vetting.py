@@ -67,7 +67,7 @@ def _refuse_archived(settings: Settings, workspace: str) -> None:
     archive = archive_of(settings, workspace)
     if archive is not None:
         msg = f"workspace {workspace} is archived ({archive.name}): nothing can run in it"
-        raise JobRequestError(msg, hint=f"bring it back with: jobrunner workspaces unarchive {workspace}")
+        raise JobRequestError(msg, hint=f"unpack it to {settings.high_workspace(workspace)} first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

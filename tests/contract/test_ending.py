@@ -51,7 +51,9 @@ def test_stop_of_an_exited_one_changes_nothing(bench: Bench) -> None:
     bench.executor.stop(spec.job_id, grace=1)
     bench.executor.stop(spec.job_id, grace=0)
 
-    assert bench.executor.inspect(spec.job_id) == before
+    after = bench.executor.inspect(spec.job_id)
+    assert after is not None
+    assert (after.state, after.exit_code) == (before.state, 4)
 
 
 def test_stop_of_a_created_one_does_not_run_it(bench: Bench) -> None:

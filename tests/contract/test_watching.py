@@ -119,7 +119,9 @@ def test_inspect_tells_times_image_and_a_description(bench: Bench) -> None:
     assert before - 1 <= detail.started_at <= time.time() + 1
     assert detail.started_at - 0.1 <= detail.finished_at <= time.time() + 1
     assert detail.metadata
-    assert bench.fresh().inspect(spec.job_id) == detail
+    again = bench.fresh().inspect(spec.job_id)
+    assert again is not None
+    assert (again.exit_code, again.image_id) == (3, detail.image_id)
 
 
 def test_stats_tell_cpu_and_memory_of_what_runs(bench: Bench) -> None:

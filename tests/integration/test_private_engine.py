@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
+from support.engine import Engine
 from support.surroundings import ROOT
 
 pytestmark = [
@@ -44,15 +47,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 def traces(word: str) -> list[str]:
     """Processes, mounts, links and directories that bear an engine's key."""
-    found = [
-        line
-        for command in (["ps", "-eo", "pid,args"], ["cat", "/proc/self/mountinfo"], ["ip", "-o", "link"])
-        for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        if word in line
-    ]
-    return found + [
-        str(path) for place in ("/run", "/var/lib/jobrunner-engine") for path in Path(place).glob(f"*{word}*")
-    ]
+    processes = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            processes.append(entry.read_text(errors="replace").replace("\0", " "))
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = ("/sys/class/net", "/run", "/var/lib/jobrunner-engine")
+    paths = [str(path) for place in places for path in Path(place).glob("*")]
+    return [line for line in (*processes, *mounts, *paths) if word in line]
 
 
 def test_private_engine_runs_images_and_leaves_no_trace(checkout: Checkout):
@@ -62,30 +64,22 @@ def test_private_engine_runs_images_and_leaves_no_trace(checkout: Checkout):
     key = url.removeprefix("unix:///run/jobrunner-").removesuffix("/docker.sock")
     assert len(key) == 8
 
-    # As from a terminal that the engine has to outlive: what is asked of it comes from other processes.
-    def docker(*arguments: str) -> str:
-        return subprocess.run(
-            ["docker", *arguments], env={**os.environ, "DOCKER_HOST": url}, capture_output=True, text=True, check=True
-        ).stdout
+    with contextlib.closing(docker.DockerClient(base_url=url)) as client:
+        said = client.containers.run(Engine.python, ["python", "-c", "print(6 * 7)"], network_mode="none", remove=True)
+        assert said == b"42\n"
+        again = checkout.engine("--quiet")
+        assert (again.returncode, again.stderr) == (0, "")
 
-    said = docker("run", "--rm", "--network=none", "ghcr.io/opensafely-core/python:v2", "python", "-c", "print(6 * 7)")
-    assert said == "42\n"
-    again = checkout.engine("--quiet")
-    assert (again.returncode, again.stderr) == (0, "")
-
-    # Something that ignores the polite request to end, on a network of its own.
-    docker("network", "create", "somewhere")
-    docker(
-        "run", "-d", "--network=somewhere", "ghcr.io/opensafely-core/busybox:v1", "sh", "-c", "trap '' TERM; sleep 600"
-    )
-    bridges = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    network = docker("network", "inspect", "--format", "{{.Id}}", "somewhere")[:12]
-    assert f"br-{network}" in bridges
+        # Something that ignores the polite request to end, on a network of its own.
+        network = client.networks.create("somewhere", driver="bridge")
+        client.containers.run(Engine.busybox, ["sh", "-c", "trap '' TERM; sleep 600"], network="somewhere", detach=True)
+    bridge = f"br-{network.id[:12]}"
+    assert traces(bridge)
 
     stopped = checkout.engine("stop", "--purge")
     assert stopped.returncode == 0, stopped.stderr
     assert traces(key) == []
-    assert traces(f"br-{network}") == []
+    assert traces(bridge) == []
 
 
 def test_configured_engine_that_answers_is_the_one(checkout: Checkout, docker_engine: str):

@@ -37,6 +37,7 @@ from support.repositories import StudyRepository
 from support.store import make_outcome
 
 NOW = 1_795_000_000
+KILLED = StatusCode.KILLED_BY_ADMIN
 
 PROJECT = """
     version: 4
@@ -485,6 +486,48 @@ def test_a_locked_database_is_not_the_request_s_fault(place: Place) -> None:
 # Several at once.
 
 
+def submit_while(place: Place, request: JobRequest, change: Callable[[], object]) -> Submission:
+    """Submit a request whose first plan is made before the change, and whose transaction comes after it."""
+    waits_for_the_lock = threading.Event()
+    submissions: list[Submission] = []
+
+    def submit() -> None:
+        def watch(statement: str) -> None:
+            if statement.startswith("BEGIN"):
+                waits_for_the_lock.set()
+
+        place.database.connection.set_trace_callback(watch)
+        submissions.append(place.create(request))
+
+    with place.database.transaction():
+        change()
+        thread = threading.Thread(target=submit)
+        thread.start()
+        assert waits_for_the_lock.wait(60)
+    thread.join()
+    (submission,) = submissions
+    return submission
+
+
+def test_jobs_that_another_request_has_just_made_are_awaited(place: Place) -> None:
+    submission = submit_while(place, place.request("report", id="request2"), lambda: place.submit("clean"))
+
+    (report,) = submission.jobs
+    assert report.wait_for_job_ids == (job_id("request1", "clean"),)
+
+
+def test_a_request_that_another_process_has_just_handled_is_left_to_it(place: Place) -> None:
+    submission = submit_while(place, place.request("clean"), lambda: place.submit("clean"))
+    assert submission.existing
+    assert list(submission.jobs) == place.stored()
+
+
+def test_an_error_that_another_process_has_just_reported_is_left_to_it(place: Place) -> None:
+    submission = submit_while(place, place.request("nothing"), lambda: place.submit("nothing"))
+    assert submission.existing
+    assert list(submission.jobs) == place.stored()
+
+
 def test_requests_at_once_make_one_active_job_for_each_action(place: Place) -> None:
     barrier = threading.Barrier(6)
     submissions: list[Submission] = []
@@ -614,26 +657,11 @@ def test_a_reusable_action_that_turns_out_to_be_needed_only_at_the_end_is_fetche
     place = make_place(REUSING)
     reusable(place)
     (first,) = place.submit("plot").jobs
-    waits_for_the_lock = threading.Event()
-    submissions: list[Submission] = []
-
-    def submit() -> None:
-        def watch(statement: str) -> None:
-            if statement.startswith("BEGIN"):
-                waits_for_the_lock.set()
-
-        place.database.connection.set_trace_callback(watch)
-        submissions.append(place.submit("plot", id="request2"))
 
     # The first plan finds the action under way; it fails before the second one is made.
-    with place.database.transaction():
-        place.move(first, StatusCode.KILLED_BY_ADMIN)
-        thread = threading.Thread(target=submit)
-        thread.start()
-        assert waits_for_the_lock.wait(60)
-    thread.join()
+    submission = submit_while(place, place.request("plot", id="request2"), lambda: place.move(first, KILLED))
 
-    (plot,) = submissions[0].jobs
+    (plot,) = submission.jobs
     assert plot.run_command is not None
     assert plot.run_command.startswith("python:v2 python plot.py --quiet")
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from jobrunner_cli.engine.jobfiles import layout, matching, publish
+from jobrunner_cli.engine.jobfiles.removal import remove_tree
 from jobrunner_cli.engine.work import EntryKind, StoredOutput, TreeEntry
 
 COMMIT = "c0ffee" + "0" * 34
@@ -201,7 +206,22 @@ def as_nobody(act: Callable[[Path], object]) -> None:
     _, status = os.waitpid(child, 0)
     handle = os.open(base.parent, os.O_RDONLY)
     try:
-        layout.remove_tree(handle, base.name)
+        remove_tree(handle, base.name)
     finally:
         os.close(handle)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@contextmanager
+def small_disk(base: Path, mebibytes: int) -> Iterator[Path]:
+    """A file system of that size, which only root can have made."""
+    place = base / "small-disk"
+    place.mkdir()
+    options = f"size={mebibytes}m"
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"a small file system cannot be made here: {made.stderr.decode().strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)

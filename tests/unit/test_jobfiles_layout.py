@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.jobfiles import COMMIT, NEVER, Job, ListedTree, as_nobody, files_below, killed_at, tree_of
+from support.jobfiles import COMMIT, NEVER, Job, ListedTree, as_nobody, files_below, killed_at, small_disk, tree_of
 
 from jobrunner_cli.engine.errors import DiskFullError, JobFilesError
 from jobrunner_cli.engine.jobfiles import layout, walk
@@ -318,10 +318,20 @@ def test_an_id_that_is_no_plain_name_has_no_directory(tmp_path: Path, name: str)
         layout.JobDirectory.of(tmp_path, name)
 
 
-def test_a_full_disk_is_said_and_given_back(small_disk: Path) -> None:
-    job = Job(base=small_disk)
-    with pytest.raises(DiskFullError, match="no space"):
-        lay_out(job, (b"big.bin", EntryKind.FILE, b"x" * (3 << 20)))
-    assert not job.work.exists()
-    lay_out(job, (b"small.bin", EntryKind.FILE, b"x" * 1000))
-    assert (job.work / "small.bin").stat().st_size == 1000
+def test_a_full_disk_is_said_and_given_back(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 2) as disk:
+        job = Job(base=disk)
+        with pytest.raises(DiskFullError, match="no space"):
+            lay_out(job, (b"big.bin", EntryKind.FILE, b"x" * (3 << 20)))
+        assert not job.work.exists()
+        lay_out(job, (b"small.bin", EntryKind.FILE, b"x" * 1000))
+        with pytest.raises(DiskFullError, match="no space"):
+            layout.lay_out_inputs(
+                job.directory, big_workspace(tmp_path), [InputFile(path="big.csv", action="a")], owner=None, stop=NEVER
+            )
+        assert not job.work.exists()
+
+
+def big_workspace(base: Path) -> Path:
+    (base / "big.csv").write_bytes(b"x" * (3 << 20))
+    return base

@@ -69,7 +69,7 @@ actions:
         ),
     ]
     assert caught.value.hint is not None
-    assert "jobrunner project check" in caught.value.hint
+    assert "commit" in caught.value.hint
 
 
 def test_a_file_may_go_by_another_name() -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The changes that a runner does not make itself and that matter to it.
 _CHANGES = ["die", "destroy"]
+#: Seconds that an engine may take at most from telling of a death to having it in its list.
+_LOOK_BACK = 10
 
 
 class DockerEvents:
@@ -45,8 +47,9 @@ class DockerEvents:
     def _open(self, label: str) -> Response:
         filters = {"type": ["container"], "label": [label], "event": _CHANGES}
         with self._engine.translated("open its event stream", self._timeout):
-            # An engine begins its answer before it listens; asking from its own present time on closes the gap.
-            now = engine_timestamp(self._client.info()["SystemTime"])
+            # An engine begins its answer before it listens, and tells of a death before its list does: asking from
+            # a moment ago by its own clock closes both gaps, at the price of a hint too many.
+            now = engine_timestamp(self._client.info()["SystemTime"], earlier=_LOOK_BACK)
             return open_stream(self._client, "/events", timeout=self._timeout, filters=json.dumps(filters), since=now)
 
     def _read(self) -> None:

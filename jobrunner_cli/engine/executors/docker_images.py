@@ -50,17 +50,16 @@ def pull_image(engine: EngineConnection, name: str) -> Iterator[str]:
 
     Raises ExecutorError if the registry refuses it, ExecutorUnavailableError if the engine breaks off.
     """
+    from docker.auth import get_config_header, resolve_repository_name
     from docker.errors import APIError
     from docker.utils import parse_repository_tag
-
-    from docker import auth
 
     doing = f"fetch {name}"
     repository, tag = parse_repository_tag(name)
     client = engine.dedicated(doing, timeout=_PULL_SILENCE)
     try:
         with engine.translated(doing, _PULL_SILENCE):
-            header = auth.get_config_header(client, auth.resolve_repository_name(repository)[0])
+            header = get_config_header(client, resolve_repository_name(repository)[0])
             headers = {"X-Registry-Auth": header.decode()} if header else {}
             try:
                 response = post_stream(

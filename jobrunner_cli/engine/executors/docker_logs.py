@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_absent
+from jobrunner_cli.engine.executors.docker_metadata import engine_timestamp
 from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWatch, open_stream, pieces, stream_errors
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ _ENGINE_ITSELF = 3
 _UNKNOWN_TIME = b"1970-01-01T00:00:00.000000000Z"
 #: Seconds within which a container whose log has ended is seen to have ended itself.
 _END_WITHIN = 10
+#: How many of the last timestamps are kept, and how many frames back one may be out of order.
+_REMEMBERED = 256
+_OUT_OF_ORDER = 32
 
 
 class DockerLog:
@@ -31,8 +36,9 @@ class DockerLog:
         self, engine: EngineConnection, watch: StreamWatch, container: str, *, follow: bool, timeout: float
     ) -> None:
         """Open the log of a container; one that does not exist has no lines. Raises ExecutorUnavailableError."""
-        self._source = _open(engine, watch, container, follow=follow, timeout=timeout)
-        self._lines = self._source.lines() if self._source else iter(())
+        self._source = _Source(engine, watch, container, timeout=timeout)
+        self._lines = self._source.lines(follow=follow)
+        self._source.open(follow=follow)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -42,84 +48,101 @@ class DockerLog:
 
     def close(self) -> None:
         """Let go of the connection; a `next` in another thread ends at once. May be called again."""
-        if self._source is not None:
-            self._source.end()
+        self._source.end()
 
     def __del__(self) -> None:
         # Readers often stop at the line that they looked for, and drop the rest.
-        if getattr(self, "_source", None) is not None:
+        if hasattr(self, "_source"):
             self.close()
-
-
-def _open(
-    engine: EngineConnection, watch: StreamWatch, container: str, *, follow: bool, timeout: float
-) -> _Source | None:
-    from docker.errors import APIError
-
-    doing = f"read the log of {container}"
-    client = engine.dedicated(doing, timeout=timeout)
-    try:
-        with engine.translated(doing, timeout):
-            try:
-                response = open_stream(
-                    client,
-                    f"/containers/{quote(container)}/logs",
-                    timeout=timeout,
-                    stdout=1,
-                    stderr=1,
-                    timestamps=1,
-                    follow=int(follow),
-                )
-            except APIError as error:
-                # 409: it is being removed.
-                if not is_absent(error) and error.status_code != 409:
-                    raise
-                client.close()
-                return None
-    except BaseException:
-        client.close()
-        raise
-    return _Source(engine, watch, container, client, response, follow=follow, timeout=timeout)
 
 
 class _Source:
     """An open log; whoever reads it to the end, or ends it, releases the connection."""
 
-    def __init__(
-        self,
-        engine: EngineConnection,
-        watch: StreamWatch,
-        container: str,
-        client: APIClient,
-        response: Response,
-        *,
-        follow: bool,
-        timeout: float,
-    ) -> None:
+    def __init__(self, engine: EngineConnection, watch: StreamWatch, container: str, *, timeout: float) -> None:
         self._engine = engine
         self._watch = watch
         self._container = container
-        self._client = client
-        self._response = response
-        self._follow = follow
         self._timeout = timeout
-        self._socket = StreamSocket(response)
+        self._doing = f"read the log of {container}"
+        self._client: APIClient | None = None
+        self._response: Response | None = None
+        self._socket: StreamSocket | None = None
         self._ended = False
         self._reading = False
+        #: the last timestamps, as the engine wrote them, each with the number of frames in a row that bear it
+        self._stamps: deque[tuple[bytes, int]] = deque(maxlen=_REMEMBERED)
+
+    def open(self, *, follow: bool, since: str = "0") -> None:
+        """Ask for the log, from a time on. Raises ExecutorUnavailableError."""
+        from docker.errors import APIError
+
+        self._client = self._client or self._engine.dedicated(self._doing, timeout=self._timeout)
+        try:
+            with self._engine.translated(self._doing, self._timeout):
+                self._response = open_stream(
+                    self._client,
+                    f"/containers/{quote(self._container)}/logs",
+                    timeout=self._timeout,
+                    stdout=1,
+                    stderr=1,
+                    timestamps=1,
+                    follow=int(follow),
+                    since=since,
+                )
+                self._socket = StreamSocket(self._response)
+        except BaseException as error:
+            self._release()
+            # 409: it is being removed.
+            if isinstance(error.__cause__, APIError) and error.__cause__.status_code in {404, 409}:
+                return
+            raise
         if follow:
             self._socket.wait_for_ever()
-            watch.add(self._socket)
+            self._watch.add(self._socket)
 
-    def lines(self) -> Iterator[bytes]:
+    def lines(self, *, follow: bool) -> Iterator[bytes]:
         """Every line in turn. Raises ExecutorUnavailableError if the engine breaks off."""
         try:
-            yield from joined(frames(self._pieces()))
-            if self._follow and not self._ended:
-                self._see_the_end()
+            yield from joined(self._frames(follow=follow))
         finally:
             self._release()
 
+    def _frames(self, *, follow: bool) -> Iterator[tuple[int, bool, bytes]]:
+        yield from self._remembered(frames(self._pieces()))
+        if follow and self._response is not None and not self._ended:
+            self._see_the_end()
+            yield from self._what_was_left_out()
+
+    def _remembered(self, parts: Iterable[tuple[int, bool, bytes]]) -> Iterator[tuple[int, bool, bytes]]:
+        for part in parts:
+            if part[1]:
+                stamp, run = part[2].partition(b" ")[0], 1
+                if self._stamps and self._stamps[-1][0] == stamp:
+                    run += self._stamps.pop()[1]
+                self._stamps.append((stamp, run))
+            yield part
+
+    def _what_was_left_out(self) -> Iterator[tuple[int, bool, bytes]]:
+        """The frames that came after the last one.
+
+        An engine that follows a log may end its answer without what was printed just before the end. The two streams
+        are stamped before they are written one after the other, so stamps go back a little now and then: what has
+        been seen is counted from some frames before the last.
+        """
+        newest = list(self._stamps)[-_OUT_OF_ORDER:]
+        since = min((stamp for stamp, _ in newest), default=b"")
+        seen = sum(run for stamp, run in self._stamps if stamp >= since)
+        self._release()
+        self.open(follow=False, since=engine_timestamp(since.decode()) if since else "0")
+        for part in frames(self._pieces()):
+            seen -= part[1]
+            if seen < 0:
+                yield part
+
     def _pieces(self) -> Iterator[bytes]:
+        if self._response is None:
+            return
         source = pieces(self._response)
         while True:
             self._reading = True
@@ -130,6 +153,7 @@ class _Source:
             except stream_errors() as error:
                 if self._ended:
                     return
+                self._engine.forget()
                 raise self._engine.unavailable(error, self._timeout) from error
             finally:
                 self._reading = False
@@ -151,15 +175,20 @@ class _Source:
     def end(self) -> None:
         """Cut a read in another thread, which then releases the connection; without one, release it here."""
         self._ended = True
-        self._socket.cut()
+        if self._socket is not None:
+            self._socket.cut()
         if not self._reading:
             self._release()
 
     def _release(self) -> None:
-        self._watch.discard(self._socket)
-        with suppress(*stream_errors()):
-            self._response.close()
-        self._client.close()
+        if self._socket is not None:
+            self._watch.discard(self._socket)
+        if self._response is not None:
+            with suppress(*stream_errors()):
+                self._response.close()
+        if self._client is not None:
+            self._client.close()
+        self._client = self._response = self._socket = None
 
 
 def frames(body: Iterable[bytes]) -> Iterator[tuple[int, bool, bytes]]:

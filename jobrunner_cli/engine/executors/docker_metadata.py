@@ -90,8 +90,8 @@ def unix_seconds(text: str | None) -> float | None:
     return datetime.fromisoformat(text).timestamp()
 
 
-def engine_timestamp(text: str) -> str:
-    """An engine's time as the `seconds.nanoseconds` that its API takes, with every digit kept."""
+def engine_timestamp(text: str, *, earlier: int = 0) -> str:
+    """An engine's time, or one so many seconds earlier, as the `seconds.nanoseconds` that its API takes."""
     fraction = text.partition(".")[2]
     digits = "".join(character for character in fraction[:9] if character.isdigit())
-    return f"{int(datetime.fromisoformat(text).timestamp())}.{digits.ljust(9, '0')}"
+    return f"{int(datetime.fromisoformat(text).timestamp()) - earlier}.{digits.ljust(9, '0')}"

@@ -93,15 +93,15 @@ class ProcessContainer:
 
     def state(self) -> ContainerState | None:
         """Its state; None if there is none or it was lost: started, but neither alive nor ended."""
-        # In this order: it may be started, and may end, between any two of these looks.
-        exists = (self.control / "container.json").exists()
-        was_started = self.started() is not None
-        if not exists:
+        if not (self.control / "container.json").exists():
             return None
+        # In this order: it may be started, and may end, between any two of these looks.
+        can_be_started = self.has_spec()
+        was_started = self.started() is not None
         if self.is_alive():
             return ContainerState.RUNNING
         if not was_started:
-            return ContainerState.CREATED
+            return ContainerState.CREATED if can_be_started else None
         return None if self.ended() is None else ContainerState.EXITED
 
     def is_alive(self) -> bool:

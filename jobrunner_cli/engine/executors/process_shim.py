@@ -17,9 +17,6 @@ elsewhere the process group is. A SIGTERM for the shim itself means that the mac
 ends without `exit.json`, so that a command which makes a success of being interrupted is started over.
 """
 
-# pathlib would lengthen the start of every job by a fifth.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import errno
@@ -160,10 +157,7 @@ class Command:
     def signal(self, number: int) -> None:
         """Send a signal to its process group."""
         if self._status is None:
-            try:
-                os.killpg(self._pid, number)
-            except ProcessLookupError:
-                pass
+            self._kill_group(number)
 
     def reap(self) -> None:
         """Take note of it, and of orphans, having ended."""
@@ -179,17 +173,21 @@ class Command:
 
     def end_rest(self) -> None:
         """Kill it, if it runs, and what it left behind, and wait until that is gone."""
-        if not LINUX:
-            try:
-                os.killpg(self._pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
-            return
+        children = _children()
+        if children is None:
+            self._kill_group(signal.SIGKILL)
         # Killing a process hands its children to the shim: on to the next generation, until there is none.
-        while children := _children():
+        while children:
             for pid in children:
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(-1, 0)
+            children = _children()
+
+    def _kill_group(self, number: int) -> None:
+        try:
+            os.killpg(self._pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
 
     def _become(self, output: int, failure: int, prctl: object, shim: int) -> None:
         """In the child: become the command, or write the error's number and end."""
@@ -211,7 +209,7 @@ class Command:
             command, env = self._spec["command"], self._spec["env"]
             assert isinstance(command, list)
             assert isinstance(env, dict)
-            os.execvpe(command[0], command, env)  # noqa: S606: a shell is what it must not pass through
+            os.execvpe(command[0], command, env)
         except (OSError, ValueError) as error:
             os.write(failure, str(getattr(error, "errno", errno.EINVAL)).encode())
         finally:
@@ -346,7 +344,7 @@ def main(control: str, lock: int, status: int) -> None:
     try:
         spec = shim.begin()
     except (OSError, ValueError) as error:
-        _tell(status, f"failed {error}")
+        _tell(status, f"failed {getattr(error, 'strerror', None) or error}")
         os._exit(1)
     command = shim.run(spec)
     _tell(status, "started")
@@ -384,13 +382,13 @@ def _prctl() -> object:
         return None
 
 
-def _children() -> list[int]:
-    """The process ids of this process's children; none where /proc does not tell."""
+def _children() -> list[int] | None:
+    """The process ids of this process's children, orphans that were handed to it included; None if nothing tells."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as stream:
             return [int(pid) for pid in stream.read().split()]
     except OSError:
-        return []
+        return None
 
 
 if __name__ == "__main__":

@@ -116,9 +116,15 @@ def _first_line(lines: _Lines) -> tuple[str, str | None, str]:
         elif line.startswith("#") and not any(candidate in line for candidate in _DELIMITERS):
             comments += line
         else:
-            bare = _QUOTED.sub("", line)
-            return comments, line, delimiter or max(_DELIMITERS, key=bare.count)
+            return comments, line, delimiter or _delimiter_of(line)
     return comments, None, ","
+
+
+def _delimiter_of(header: str) -> str:
+    bare = _QUOTED.sub('""', header)
+    if '" "' in bare and not any(delimiter in bare for delimiter in _DELIMITERS):
+        return " "
+    return max(_DELIMITERS, key=bare.count)
 
 
 def _identifies(header: list[str], text: str) -> bool:

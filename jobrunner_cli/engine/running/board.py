@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.running.definitions import uses_real_database
 from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
+from jobrunner_cli.engine.scheduling import ALREADY_FINISHED
 from jobrunner_cli.engine.states import KEPT_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.work import (
@@ -112,13 +113,12 @@ class Board:
             job = queries.job_by_id(conn, job_id)
             if job is not None and state_of(job.status_code) in {State.PENDING, State.RUNNING}:
                 continue
-            answer = "already finished"
             if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and job is not None:
                 self._cleanups.setdefault(job_id, 0.0)
-                answer = "removing what it left"
             with self._database.transaction() as writer:
                 for wish in wishes:
-                    intents.answer(writer, wish.id, answer, int(time.time()))
+                    cleans = wish.kind is IntentKind.CLEANUP
+                    intents.answer(writer, wish.id, "removing what it left" if cleans else ALREADY_FINISHED, time.time())
 
     def track(self, job_id: str) -> Track:
         """What is remembered of a job."""

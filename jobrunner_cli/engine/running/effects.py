@@ -69,7 +69,7 @@ class Effects:
         archive = archive_of(self._settings, job.workspace)
         if archive is not None:
             msg = f"workspace {job.workspace} is archived ({archive.name})"
-            raise JobFilesError(msg, hint=f"bring it back with: jobrunner workspaces unarchive {job.workspace}")
+            raise JobFilesError(msg, hint=f"unpack it to {self._settings.high_workspace(job.workspace)} first")
         if not provisioned:
             self.provision(job, stop)
         directory = self._directory(job)

@@ -22,6 +22,9 @@ DATABASE_EXIT_CODES = {
     5: "something went wrong with the database; contact support",
 }
 
+#: What a shell, and the init process of a container, mean by these.
+_SHELL_CODES = {126: "usually a command that cannot be executed", 127: "usually a command that is not in the image"}
+
 _KILLED = 137
 _NOT_STARTED = 127
 
@@ -88,7 +91,8 @@ def _reason(job: JobDefinition, detail: ContainerDetail, exit_code: int, failed_
         return "it was killed, by an operator or because it reached a memory limit (exit code 137)"
     if job.requires_db and exit_code in DATABASE_EXIT_CODES:
         return f"{DATABASE_EXIT_CODES[exit_code]} (exit code {exit_code})"
-    return f"exit code {exit_code}"
+    meaning = _SHELL_CODES.get(exit_code)
+    return f"exit code {exit_code} ({meaning})" if meaning else f"exit code {exit_code}"
 
 
 def _hint_of_unmatched(matched: Matched) -> str:

@@ -142,7 +142,7 @@ def read_pipeline(content: bytes, *, name: str = "project.yaml") -> Pipeline:
     if pipeline is None:
         raise ProjectValidationError(
             describe_problems(problems, name=name),
-            hint=f"Correct {name}, then look at it again with: jobrunner project check",
+            hint=f"correct {name} and commit it",
         )
     return pipeline
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import diagnostics
 from jobrunner_cli.engine.errors import ExitCode
+from jobrunner_cli.engine.explaining import explain
 from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.running import service_log
 from jobrunner_cli.engine.running.session import make_executor, runner
-from jobrunner_cli.engine.scheduling import explain
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 from jobrunner_cli.progress import Progress, goes_on, on_terminal
 

@@ -6,7 +6,7 @@ out) is decided here, in one look over all of them, and not by locks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,7 +16,8 @@ from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, Effec
 #: How often a job is started over after its container was lost, before it is given up (section 2).
 MOST_RESTARTS = 3
 
-_WAITS_FOR_CAPACITY = frozenset({StatusCode.WAITING_ON_WORKERS, StatusCode.WAITING_ON_DB_WORKERS})
+#: The codes of jobs that nothing but capacity holds up.
+WAITS_FOR_CAPACITY = frozenset({StatusCode.WAITING_ON_WORKERS, StatusCode.WAITING_ON_DB_WORKERS})
 _EFFECTS_ON_INPUTS = frozenset({EffectKind.PREPARE})
 _STOPS = frozenset({IntentKind.CANCEL, IntentKind.KILL})
 
@@ -277,7 +278,7 @@ class _Look:
 
     def _is_starved(self, job: ActiveJob) -> bool:
         waited = self._world.now - job.code_since
-        return job.code in _WAITS_FOR_CAPACITY and waited >= self._world.starvation_seconds
+        return job.code in WAITS_FOR_CAPACITY and waited >= self._world.starvation_seconds
 
     def _lacking(self, job: ActiveJob) -> StatusCode | None:
         """The capacity that is not there; a job that no empty machine could hold fits an empty one."""
@@ -321,7 +322,7 @@ class _Look:
 
     def _is_next(self, job: ActiveJob) -> bool:
         """It waits for workers, or for nothing but jobs that are under way."""
-        if job.intents or self._codes[job.id] not in {*_WAITS_FOR_CAPACITY, StatusCode.WAITING_ON_DEPENDENCIES}:
+        if job.intents or self._codes[job.id] not in {*WAITS_FOR_CAPACITY, StatusCode.WAITING_ON_DEPENDENCIES}:
             return False
         under_way = {State.RUNNING, State.SUCCEEDED}
         return all(state_of(self._codes[needed]) in under_way for needed in job.wait_for)
@@ -364,42 +365,3 @@ def started_over(job: ActiveJob, reason: str) -> Decision:
         cause=reason,
         counts_restart=True,
     )
-
-
-def explain(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str]:
-    """Why a job is where it is, one reason a line, by name: what it waits for and who holds it up."""
-    if job.state is State.RUNNING:
-        return []
-    by_id: Mapping[str, ActiveJob] = {other.id: other for other in jobs}
-    reasons = []
-    for scope, since in (
-        ("the backend is", world.paused_since),
-        (f"workspace {job.workspace} is", world.paused_workspaces.get(job.workspace)),
-        ("this job is", world.paused_jobs.get(job.id)),
-    ):
-        if since:
-            reasons.append(f"{scope} paused since {since}")
-    if world.maintenance_since is not None and job.uses_real_database:
-        reasons.append(f"the database is under maintenance since {world.maintenance_since}")
-    for needed in job.wait_for:
-        other = by_id.get(needed)
-        if other is not None:
-            reasons.append(f"it needs {other.action} ({needed}), which is {other.code.value}")
-    running = [other for other in jobs if other.state is State.RUNNING and other.id != job.id]
-    used = sum((other.weight for other in running), Fraction(0))
-    if not reasons and used and used + job.weight > world.max_workers:
-        holders = ", ".join(f"{other.workspace}/{other.action}" for other in running)
-        reasons.append(
-            f"it needs {_units(job.weight)} of {world.max_workers} worker slots, and {_units(used)} are used by {holders}"
-        )
-        ahead = sum(
-            1
-            for other in jobs
-            if other.code in _WAITS_FOR_CAPACITY and (other.created_at, other.id) < (job.created_at, job.id)
-        )
-        reasons.append(f"older jobs that wait for a slot, too: {ahead}")
-    return reasons
-
-
-def _units(weight: Fraction) -> str:
-    return str(int(weight)) if weight.denominator == 1 else f"{float(weight):g}"

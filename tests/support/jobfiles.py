@@ -109,15 +109,11 @@ class Job:
         }
         return matching.match(self.directory, spec, stop=NEVER)
 
-    def stage(
-        self, limits: publish.Level4Limits = LIMITS, **patterns: str | list[str]
-    ) -> tuple[StoredOutput, ...]:
+    def stage(self, limits: publish.Level4Limits = LIMITS, **patterns: str | list[str]) -> tuple[StoredOutput, ...]:
         matched = self.match(**patterns)
         return publish.stage(self.directory, matched, self.stores, job_id=self.id, limits=limits, stop=NEVER)
 
-    def publish(
-        self, limits: publish.Level4Limits = LIMITS, **patterns: str | list[str]
-    ) -> tuple[StoredOutput, ...]:
+    def publish(self, limits: publish.Level4Limits = LIMITS, **patterns: str | list[str]) -> tuple[StoredOutput, ...]:
         outputs = self.stage(limits, **patterns)
         publish.publish(outputs, self.stores, job_id=self.id)
         return outputs

@@ -9,10 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from support.jobfiles import Job, files_below, killed_at
 
 from jobrunner_cli.engine.jobfiles import layout, manifest, publish
 from jobrunner_cli.engine.work import StoredOutput
+
+pytestmark = pytest.mark.slow
 
 PATTERNS = {"moderate": "out/*.csv", "high": "deep/*/*.txt"}
 

@@ -45,12 +45,12 @@ def test_exactly_the_entries_of_the_tree(job: Job) -> None:
         (b"analysis/run.sh", EntryKind.EXECUTABLE, b"#!/bin/sh\n"),
         (b"analysis/to-etc", EntryKind.LINK, b"/etc/passwd"),
         (b"lib", EntryKind.SUBMODULE, b""),
-        ("naïve\n\"name\".txt".encode(), EntryKind.FILE, b"odd"),
+        ('naïve\n"name".txt'.encode(), EntryKind.FILE, b"odd"),
         (b"caf\xe9.txt", EntryKind.FILE, b"latin"),
     )
     work = job.work
     assert sorted(os.listdir(os.fsencode(work))) == sorted(
-        [b"README.md", b"analysis", b"lib", "naïve\n\"name\".txt".encode(), b"caf\xe9.txt"]
+        [b"README.md", b"analysis", b"lib", 'naïve\n"name".txt'.encode(), b"caf\xe9.txt"]
     )
     assert (work / "README.md").read_text() == "hello"
     assert not (work / "README.md").stat().st_mode & 0o111
@@ -112,9 +112,7 @@ def test_a_torn_entry_is_not_taken_for_a_whole_one(job: Job) -> None:
                 yield type(entry)(path=entry.path, kind=entry.kind, size=entry.size + 1, chunks=entry.chunks)
 
     with pytest.raises(JobFilesError, match=r"5 of its 6 bytes"):
-        layout.lay_out_code(
-            job.directory, Torn(entries=[(b"a", EntryKind.FILE, b"12345")]), owner=None, stop=NEVER
-        )
+        layout.lay_out_code(job.directory, Torn(entries=[(b"a", EntryKind.FILE, b"12345")]), owner=None, stop=NEVER)
 
 
 def test_what_is_laid_out_stays_and_another_commit_replaces_it(job: Job) -> None:

@@ -167,7 +167,7 @@ def test_a_terabyte_of_nothing_takes_no_time(tmp_path: Path) -> None:
     assert "cannot be read as CSV" in (check_file(file, limits=limits).message or "")
 
 
-@pytest.mark.parametrize("content", [b'"x","y","z"\n' * 200_000, b'"a\n",' * 400_000, b"x" * (6 << 20)])
+@pytest.mark.parametrize("content", [b'"x","y","z"\n' * 100_000, b'"a\n",' * 100_000, b"x" * (6 << 20)])
 def test_memory_stays_small(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "big"
     file.write_bytes(content)
@@ -176,7 +176,7 @@ def test_memory_stays_small(tmp_path: Path, content: bytes) -> None:
     check_file(file, limits=limits)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 90 << 20
+    assert peak < 60 << 20
 
 
 def test_a_long_check_stops_when_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,24 @@ from jobrunner_cli.engine.work import EntryKind, InputFile
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> Iterator[Job]:
     job = Job(base=tmp_path)
     job.lay_out({"project.yaml": "x"})
-    return job
+    yield job
+    # pytest's own tidying up recurses, and trees of thousands of levels would end it.
+    layout.remove(job.directory)
 
 
 def test_a_star_stays_within_its_component(job: Job) -> None:
-    for path in ("out/a.csv", "out/b.csv", "out/.hidden.csv", "out/deep/c.csv", "out/d.txt", "a.csv", "out/new\nline.csv"):
+    for path in (
+        "out/a.csv",
+        "out/b.csv",
+        "out/.hidden.csv",
+        "out/deep/c.csv",
+        "out/d.txt",
+        "a.csv",
+        "out/new\nline.csv",
+    ):
         job.make(path)
     found = job.match(high="out/*.csv")
     assert list(found.outputs) == ["out/.hidden.csv", "out/a.csv", "out/b.csv", "out/new\nline.csv"]

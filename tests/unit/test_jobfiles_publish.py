@@ -23,9 +23,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def staged(job: Job) -> list[Path]:
-    return [
-        path for store in (job.high, job.medium) for path in store.glob("metadata/.staging/*/*") if path.is_file()
-    ]
+    return [path for store in (job.high, job.medium) for path in store.glob("metadata/.staging/*/*") if path.is_file()]
 
 
 def record(job: Job, outputs, **changes) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from jobrunner_cli.engine.jobfiles.walk import open_directory
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> Iterator[Job]:
     job = Job(base=tmp_path)
     job.lay_out({"a.txt": "one"})
-    return job
+    yield job
+    # pytest's own tidying up recurses, and trees of thousands of levels would end it.
+    layout.remove(job.directory)
 
 
 def test_an_absent_directory_is_fine(tmp_path: Path) -> None:

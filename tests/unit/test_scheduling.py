@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobrunner_cli.engine.scheduling import MOST_RESTARTS, decide, explain, started_over, stop_wanted
+from jobrunner_cli.engine.explaining import explain
+from jobrunner_cli.engine.scheduling import MOST_RESTARTS, decide, started_over, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, require_legal, state_of
 from jobrunner_cli.engine.work import (
     ActiveJob,

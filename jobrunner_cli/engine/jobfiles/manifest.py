@@ -120,7 +120,7 @@ def _exists(stores: WorkspaceStores) -> bool:
 
 def _write(stores: WorkspaceStores, manifest: Mapping[str, Any]) -> None:
     """One output a line: readable, and far cheaper to make than indentation."""
-    head = {"workspace": None, "repo": None, **manifest}
+    head = {"workspace": stores.workspace, "repo": None, **manifest}
     del head["outputs"]
     lines = [f"  {json.dumps(path)}: {json.dumps(entry)}" for path, entry in sorted(manifest["outputs"].items())]
     listing = "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"

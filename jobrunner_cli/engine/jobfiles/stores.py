@@ -30,7 +30,8 @@ REASON_SUFFIX = ".txt"
 RELEASED_LEVEL = "moderately_sensitive"
 
 _LOCK = ".manifest.lock"
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+#: What is said of a file that is not there, or whose name (with the reason's suffix) can be no file's.
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

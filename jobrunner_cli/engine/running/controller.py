@@ -145,30 +145,38 @@ class Controller:
         """
         try:
             yield
-        except Exception:
+        except Exception:  # noqa: BLE001 (whatever it is, the loop goes on)
             self._recover(doing, job_id)
 
     def _recover(self, doing: str, job_id: str | None) -> None:
-        log.exception("The runner could not %s", doing)
+        log.error("The runner could not %s", doing, exc_info=True)
         if job_id is not None:
             self._board.track(job_id).not_before = time.monotonic() + _AFTER_A_BUG
         self._board.forget()
 
     def _needs_snapshot(self) -> bool:
-        asked_at = self._snapshot.asked_at if self._snapshot else 0.0
+        """Whether the last snapshot was asked for while a container was being started.
+
+        Such a snapshot says nothing of that container, and yet it may be what the hint of its end led to.
+        """
+        if self._snapshot is None:
+            return False
+        asked_at = self._snapshot.asked_at
+        tracks = (
+            self._board.track(job.id) for job in self._board.jobs.values() if job.status_code is StatusCode.EXECUTING
+        )
         return any(
-            job.status_code is StatusCode.EXECUTING
-            and (track := self._board.track(job.id)).in_flight is None
+            track.in_flight is None
             and track.effect_ended_at is not None
-            and asked_at <= track.effect_ended_at
-            for job in self._board.jobs.values()
+            and track.effect_began_at <= asked_at <= track.effect_ended_at
+            for track in tracks
         )
 
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction and have them done; if one cannot be written, the others are."""
         try:
             changed = self._board.write(decisions)
-        except Exception:
+        except Exception:  # noqa: BLE001 (whatever it is, the loop goes on)
             if len(decisions) > 1:
                 for decision in decisions:
                     self._carry_out([decision])
@@ -192,7 +200,7 @@ class Controller:
             job = self._board.known(job_id)
             track = self._board.track(job_id)
             inputs = self._board.inputs_of(job) if kind is EffectKind.PREPARE else ()
-            track.in_flight, track.cause = kind, cause
+            track.in_flight, track.cause, track.effect_began_at = kind, cause, time.monotonic()
             track.stop.clear()
             self._hands.begin(job, kind, track, inputs)
 

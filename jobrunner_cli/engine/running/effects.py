@@ -156,6 +156,11 @@ class Effects:
         else:
             self.remove(job.id, job.workspace)
 
+    def reset(self, job_id: str, workspace: str) -> None:
+        """End the container, giving it time to, and remove what the job has: it starts over."""
+        self._executor.stop(job_id, grace=self._settings.job_stop_grace)
+        self.remove(job_id, workspace)
+
     def remove(self, job_id: str, workspace: str) -> None:
         """Remove the container, what is staged, and the directory of a job; what is absent is fine."""
         self._executor.remove(job_id)

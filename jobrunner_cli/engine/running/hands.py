@@ -79,5 +79,7 @@ class Hands:
                 return lambda: effects.terminate(define(job, self._settings), CANCELLED_MESSAGE, keep=False)
             case EffectKind.STOP:
                 return lambda: effects.terminate(define(job, self._settings), KILLED_MESSAGE, keep=True)
-            case EffectKind.RESET | EffectKind.CLEANUP:
+            case EffectKind.RESET:
+                return lambda: effects.reset(job.id, job.workspace)
+            case EffectKind.CLEANUP:
                 return lambda: effects.remove(job.id, job.workspace)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobrunner_cli.engine.explaining import explain
 from jobrunner_cli.engine.running.board import Board
-from jobrunner_cli.engine.scheduling import explain
 from jobrunner_cli.engine.store.locks import holder_pid
 from jobrunner_cli.engine.weights import load_weights
 

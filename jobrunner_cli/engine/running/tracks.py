@@ -39,6 +39,8 @@ class Track:
     stop: Event = field(default_factory=Event)
     #: why the effect in flight was begun
     cause: str = ""
+    #: monotonic seconds at which the last effect began and ended
+    effect_began_at: float = 0.0
     effect_ended_at: float | None = None
     #: monotonic seconds before which nothing is tried again, and how often it was tried already
     not_before: float | None = None

@@ -25,9 +25,10 @@ mkdir "$base/elsewhere"
 cp -R "$here/study" "$base/study"
 
 # Nothing that this machine has configured changes what the demo shows.
-unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE BACKEND USING_DUMMY_DATA_BACKEND HIGH_PRIVACY_STORAGE_BASE \
-    MEDIUM_PRIVACY_STORAGE_BASE HIGH_PRIVACY_VOLUME_DIR HIGH_PRIVACY_ARCHIVE_DIR DOCKER_HOST_VOLUME_DIR \
-    DOCKER_REGISTRY LEVEL4_MAX_FILESIZE LEVEL4_MAX_CSV_ROWS MAX_WORKERS DEFAULT_JOB_MEMORY_LIMIT || true
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+for name in $(sed -n 's/^#* *\([A-Z][A-Z0-9_]*\)=.*/\1/p' "$here/../dotenv-sample"); do
+    unset "$name"
+done
 export WORKDIR="$base/workdir" EXECUTOR="$executor" MAX_WORKERS=2 XDG_CONFIG_HOME="$base/config"
 cd "$base/elsewhere"
 

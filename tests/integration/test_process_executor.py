@@ -329,6 +329,9 @@ def test_other_files_in_the_control_directory_stay(bench: Bench) -> None:
 @linux_only
 def test_jobs_leave_no_open_files_and_no_children_behind(bench: Bench) -> None:
     def held() -> tuple[int, str]:
+        for thread in threading.enumerate():
+            if thread.name.startswith("watch os-job-"):
+                thread.join(PATIENCE)
         descriptors = len(os.listdir("/proc/self/fd"))
         return descriptors, Path(f"/proc/self/task/{os.getpid()}/children").read_text()
 

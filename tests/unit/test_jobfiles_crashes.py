@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -10,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.jobfiles import Job, files_below, killed_at
 
 from jobrunner_cli.engine.jobfiles import layout, manifest, publish
 from jobrunner_cli.engine.work import StoredOutput
+from support.jobfiles import Job, files_below, killed_at
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +100,7 @@ def test_killed_before_any_step_of_publishing(tmp_path: Path) -> None:
         earlier_outputs(base)
         job = new_job(base)
         outputs = job.stage(**PATTERNS)
-        was_killed = killed_at(step, lambda: finish(job, outputs))
+        was_killed = killed_at(step, functools.partial(finish, job, outputs))
         readable_at_any_time(job)
         finish(job, outputs)
         check_published(job)

@@ -9,11 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.jobfiles import COMMIT, NEVER, Job, ListedTree, as_nobody, files_below, killed_at, small_disk, tree_of
 
 from jobrunner_cli.engine.errors import DiskFullError, JobFilesError
 from jobrunner_cli.engine.jobfiles import layout, walk
 from jobrunner_cli.engine.work import EntryKind, InputFile
+from support.jobfiles import COMMIT, NEVER, Job, ListedTree, as_nobody, files_below, killed_at, small_disk, tree_of
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from support.jobfiles import NEVER
 
 from jobrunner_cli.engine.jobfiles import checks, walk
+from support.jobfiles import NEVER
 
 LIMITS = checks.Level4Limits(max_bytes=1 << 20, max_csv_rows=10)
 
@@ -30,7 +30,9 @@ def check_file(file: Path, *, name: str = "out/data.csv", limits=LIMITS, stop=NE
         os.close(handle)
 
 
-@pytest.mark.parametrize("suffix", [*"csv jpg jpeg png svg svgz html txt log json md".split(), "rds.csv"])
+@pytest.mark.parametrize(
+    "suffix", [*["csv", "jpg", "jpeg", "png", "svg", "svgz", "html", "txt", "log", "json", "md"], "rds.csv"]
+)
 def test_possible_types(tmp_path: Path, suffix: str) -> None:
     assert check(tmp_path, "a,b\n", name=f"out/x.{suffix}").message is None
 

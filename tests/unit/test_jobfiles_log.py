@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.jobfiles import Job, killed_at
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import joblog, walk
+from support.jobfiles import Job, killed_at
 
 FACTS = {
     "hint": "look at a",
@@ -141,8 +141,8 @@ def test_the_places_of_a_published_log(tmp_path: Path, control: Path) -> None:
         "outputs": {"a.csv": "highly_sensitive"},
         "container_metadata": {"Id": "1", "Config": {"Env": ["A=1"]}},
     }
-    assert list(written)[0] == "job_definition_id"
-    assert [path for path in tmp_path.rglob(".*")] == []
+    assert next(iter(written)) == "job_definition_id"
+    assert list(tmp_path.rglob(".*")) == []
 
 
 def test_the_log_of_a_cancelled_job_is_kept_and_the_workspaces_is_not_touched(tmp_path: Path, control: Path) -> None:
@@ -191,4 +191,4 @@ def test_killed_at_any_step_of_placing_readers_see_the_old_log_or_the_new(tmp_pa
         assert [place.read_bytes() for place in places] == [new] * 3
         step += 1
     assert step > 15
-    assert [path for path in tmp_path.rglob(".*partial")] == []
+    assert list(tmp_path.rglob(".*partial")) == []

@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.jobfiles import Job, files_below
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import manifest, publish
 from jobrunner_cli.engine.work import StoredOutput
+from support.jobfiles import Job, files_below
 
 
 @pytest.fixture

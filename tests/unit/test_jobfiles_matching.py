@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.jobfiles import NEVER, Job, ListedTree, as_nobody, make_deep, make_socket
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import layout, matching
 from jobrunner_cli.engine.work import EntryKind, InputFile
+from support.jobfiles import NEVER, Job, ListedTree, as_nobody, make_deep, make_socket
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_component_matches_as_the_shell_says(pattern: str, name: str) -> None:
     import fnmatch
 
     pieces = pattern.split("*")
-    assert matching._fits(pieces, name) == fnmatch.fnmatchcase(name, pattern)
+    assert matching.fits(pieces, name) == fnmatch.fnmatchcase(name, pattern)
 
 
 def test_a_pattern_made_to_take_for_ever_does_not(job: Job) -> None:

@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.jobfiles import LIMITS, NEVER, Job, as_nobody, files_below, small_disk
 
 from jobrunner_cli.engine.errors import DiskFullError, JobFilesError
 from jobrunner_cli.engine.jobfiles import manifest, publish, walk
+from support.jobfiles import LIMITS, NEVER, Job, as_nobody, files_below, small_disk
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.jobfiles import NEVER, Job, as_nobody, make_deep, make_socket
 
 from jobrunner_cli.engine.jobfiles import layout, walk
 from jobrunner_cli.engine.jobfiles.walk import open_directory
+from support.jobfiles import NEVER, Job, as_nobody, make_deep, make_socket
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobrunner_cli.engine.errors import ExecutorError
-from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_passing
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection, explanation
 from jobrunner_cli.engine.executors.docker_streams import post_stream, reports
 from jobrunner_cli.engine.executors.protocol import ImageInfo
 
@@ -66,10 +66,10 @@ def pull_image(engine: EngineConnection, name: str) -> Iterator[str]:
                     client, "/images/create", timeout=_PULL_SILENCE, headers=headers, fromImage=repository, tag=tag
                 )
             except APIError as error:
-                # The engine answers 500 for whatever its registry says.
-                if is_passing(error):
+                # The engine answers 500 for whatever its registry says, and 502 to 504 are a gateway's before it.
+                if (error.status_code or 0) > 500:
                     raise
-                raise _refusal(name, error.explanation or str(error)) from error
+                raise _refusal(name, explanation(error)) from error
             with response:
                 yield from _progress(name, reports(response))
     finally:

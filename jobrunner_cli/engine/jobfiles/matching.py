@@ -72,7 +72,7 @@ class _Pattern:
         self.components = [component.split("*") for component in text.split("/")]
 
 
-def _fits(pieces: list[str], name: str) -> bool:
+def fits(pieces: list[str], name: str) -> bool:
     """Whether a name matches a component; linear in its length, whatever the pattern."""
     if len(pieces) == 1:
         return name == pieces[0]
@@ -111,17 +111,17 @@ class _Search:
         if entry.directory != self._directory:
             self._come_to(entry.directory)
         if entry.item is None:
-            if any(_fits(pattern.components[self._depth], entry.name) for pattern in self._through):
+            if any(fits(pattern.components[self._depth], entry.name) for pattern in self._through):
                 self._refused.add(entry.path, entry.barrier or "")
             return
-        matching = [pattern for pattern in self._here if _fits(pattern.components[-1], entry.name)]
+        matching = [pattern for pattern in self._here if fits(pattern.components[-1], entry.name)]
         is_directory = entry.item.is_dir(follow_symlinks=False)
         if matching:
             self._take(root, entry, matching)
         elif is_directory:
             return
         elif entry.item.is_symlink() and any(
-            _fits(pattern.components[self._depth], entry.name) for pattern in self._through
+            fits(pattern.components[self._depth], entry.name) for pattern in self._through
         ):
             self._refused.add(entry.path, "it is a link, and outputs are not looked for behind one")
         elif not self._was_laid_out(entry):
@@ -147,7 +147,7 @@ class _Search:
             pattern
             for pattern in self._patterns
             if len(pattern.components) > depth
-            and all(_fits(pieces, name) for pieces, name in zip(pattern.components, names, strict=False))
+            and all(fits(pieces, name) for pieces, name in zip(pattern.components, names, strict=False))
         ]
         self._directory = directory
         self._depth = depth

@@ -65,12 +65,15 @@ sed 's/^/  /' "$WORKDIR/medium_privacy/workspaces/test/output/frequent_visitors.
 
 show jobrunner jobs logs test/describe_ages
 
+engine=
+[ "$executor" = process ] || engine=" DOCKER_HOST=${DOCKER_HOST:-}"
 cat <<END
 
 Everything is in $base (remove it when you have seen enough). To go on from here:
 
-  export WORKDIR=$WORKDIR EXECUTOR=$executor
-  jobrunner jobs show test/list_frequent_visitors    what was held back, and why
-  jobrunner add-job $base/study run_all              nothing left to do, and it says so
-  jobrunner add-job $base/study describe_ages --wait run one action again
+  export PATH="$(dirname "$(command -v jobrunner)"):\$PATH"
+  export WORKDIR=$WORKDIR EXECUTOR=$executor$engine
+  jobrunner jobs show test/list_frequent_visitors     # what was held back, and why
+  jobrunner add-job $base/study run_all               # nothing left to do, and it says so
+  jobrunner add-job $base/study describe_ages --wait  # run one action again
 END

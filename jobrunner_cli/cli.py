@@ -1,24 +1,44 @@
-"""The command tree. Everything heavy is imported inside the bodies of the commands, so that `--help` starts fast."""
+"""The command tree, and what every command has in common. A command is imported when it is called, so that help is fast."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, ClassVar, NoReturn
 
 import typer
 
 from jobrunner_cli import diagnostics
-from jobrunner_cli.commands import add_job, config, images, jobs, migrate, run
+from jobrunner_cli.commands.groups import CommandGroup, Entry
 from jobrunner_cli.engine.errors import ExitCode, JobrunnerError
 
+#: Show Python's traceback of an error in place of its message.
+TRACEBACK_VARIABLE = "JOBRUNNER_TRACEBACK"
+
+
+def _entry(module: str, attribute: str, summary: str) -> Entry:
+    return Entry(module=f"jobrunner_cli.commands.{module}", attribute=attribute, summary=summary)
+
+
+class Root(CommandGroup):
+    """`jobrunner` itself."""
+
+    entries: ClassVar[dict[str, Entry]] = {
+        "add-job": _entry("add_job", "add_job", "Ask for actions of a study."),
+        "run": _entry("run", "run", "Run the jobs that were asked for."),
+        "jobs": _entry("jobs", "app", "List jobs, look at one, read its log, end it."),
+        "images": _entry("images", "app", "List and fetch the images that jobs run in."),
+        "migrate": _entry("migrate", "migrate", "Make the database, or upgrade it."),
+        "config": _entry("config", "config", "Show every setting and where it comes from."),
+    }
+
+
 app = typer.Typer(
-    name="jobrunner",
-    no_args_is_help=True,
+    cls=Root,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="""Run the actions of a study, each in its own locked-down container, and keep what they promise.
+    help=f"""Run the actions of a study, each in its own locked-down container, and keep what they promise.
 
     \b
     Examples:
@@ -30,14 +50,9 @@ app = typer.Typer(
     \b
     Exit codes: 0 fine, 1 a job or operation failed, 2 usage, 3 configuration or database not
     migrated, 4 not found or ambiguous, 5 engine or server not reachable, 130 interrupted.
+    With {TRACEBACK_VARIABLE}=1, an error shows where in the program it came up.
     """,
 )
-app.command("add-job")(add_job.add_job)
-app.command("run")(run.run)
-app.command("migrate")(migrate.migrate)
-app.command("config")(config.config)
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(images.app, name="images")
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,16 +72,39 @@ def root(
     """Nothing happens before a command."""
 
 
-def main() -> None:
-    """Run a command and exit with its documented code; no traceback reaches a user unless JOBRUNNER_TRACEBACK is set."""
+def main() -> NoReturn:
+    """Run a command and exit with its documented code. A traceback is shown only to those who ask for it."""
     try:
-        app()
-    except JobrunnerError as problem:
-        if os.environ.get("JOBRUNNER_TRACEBACK"):
-            raise
-        diagnostics.error(problem)
-        sys.exit(problem.exit_code)
+        code = _run()
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has seen enough; Python would complain once more when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.FAILED)
+        code = ExitCode.FAILED
+    # The process ends: looking for garbage in what it leaves would take longer than some commands.
+    gc.freeze()
+    sys.exit(code)
+
+
+def _run() -> int:
+    command = typer.main.get_command(app)
+    try:
+        return command.main(prog_name="jobrunner", standalone_mode=False) or ExitCode.FINE
+    except JobrunnerError as problem:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        diagnostics.error(problem)
+        return problem.exit_code
+    except typer.TyperException as problem:
+        context = getattr(problem, "ctx", None)
+        diagnostics.usage(problem.format_message(), "jobrunner" if context is None else context.command_path)
+        return ExitCode.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as bug:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        diagnostics.bug(bug, TRACEBACK_VARIABLE)
+        return ExitCode.FAILED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from jobrunner_cli.engine.errors import ExitCode, JobrunnerError
+from jobrunner_cli.engine.errors import JobrunnerError
 
 
 def error(problem: JobrunnerError) -> None:
@@ -14,20 +14,26 @@ def error(problem: JobrunnerError) -> None:
         _line(f"  hint: {problem.hint}")
 
 
-def usage(message: str, help_command: str) -> None:
-    """The line for words of a command that do not fit."""
-    _line(f"jobrunner: {message}")
-    _line(f"  hint: {help_command} --help shows how it is used")
+def usage(message: str, command: str) -> None:
+    """The lines for words that do not fit a command."""
+    text = message.strip().removesuffix(".")
+    _line(f"jobrunner: {text[:1].lower()}{text[1:]}")
+    _line(f"  hint: {command} --help shows how it is used")
+
+
+def bug(problem: Exception, variable: str) -> None:
+    """The lines for what nobody has thought of; `variable` is the one that shows more."""
+    if isinstance(problem, OSError) and problem.strerror:
+        where = f"{problem.filename}: " if problem.filename is not None else ""
+        _line(f"jobrunner: {where}{problem.strerror.lower()}")
+    else:
+        _line(f"jobrunner: internal error: {type(problem).__name__}: {problem}")
+    _line(f"  hint: {variable}=1 shows where in the program this came up")
 
 
 def notice(text: str) -> None:
     """Something worth knowing that is not an error."""
     _line(text)
-
-
-def interrupted() -> ExitCode:
-    """The exit code of a command that Ctrl-C ended."""
-    return ExitCode.INTERRUPTED
 
 
 def _line(text: str) -> None:

@@ -57,13 +57,19 @@ def needed_for(rows: Sequence[Job], job_ids: Collection[str]) -> set[str]:
 
 
 def wait_for_answers(settings: Settings, job_id: str, wishes: Sequence[int]) -> list[str]:
-    """The answers to what was asked for a job: from the runner that is at work, or given by one in this process."""
+    """The answers to what was asked for a job: from the runner that is at work, or given by one in this process.
+
+    Raises KeyboardInterrupt if that one is told to leave before it has answered.
+    """
+    driven = False
     with Database(settings.database_path, readonly=True) as database:
         while True:
             rows = [intents.intent_by_id(database.connection, wish) for wish in wishes]
             answers = [row.answer or "" for row in rows if row is not None and row.answered_at is not None]
             if len(answers) == len(wishes):
                 return answers
+            if driven:
+                raise KeyboardInterrupt
             if holder_pid(settings.runner_lock_path) is not None:
                 time.sleep(_LOOK_INTERVAL)
                 continue
@@ -71,6 +77,7 @@ def wait_for_answers(settings: Settings, job_id: str, wishes: Sequence[int]) -> 
                 from jobrunner_cli.commands.driving import drive
 
                 drive(settings, until_idle=True, only=lambda rows: {job_id}, quiet=True)
+                driven = True
             except RunnerActiveError:
                 continue
 

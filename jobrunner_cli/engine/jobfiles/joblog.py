@@ -8,9 +8,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles.copying import (
@@ -121,19 +121,19 @@ def place(
     Each is replaced in one step; when this returns, they survive a power cut. May be repeated.
     Raises JobFilesError, DiskFullError.
     """
-    text = json.dumps(metadata, indent=2).encode() + b"\n"
-    with file_errors("store the job's log"), held(os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
-        if stores is not None and action is not None:
-            name = _log_name(action)
-            for store in (stores.high, stores.medium):
-                with held(make_directories(store / METADATA, durable=True)) as parent:
-                    _copy_log(source, parent, name, directory.name)
-                    os.fsync(parent)
-        with held(make_directories(directory, durable=True)) as parent:
-            _copy_log(source, parent, "logs.txt", directory.name)
-            with _put_in_place(parent, "metadata.json", directory.name) as handle:
-                write_all(handle, text)
-            os.fsync(parent)
+    description = json.dumps(metadata, indent=2).encode() + b"\n"
+    places = [(directory, "logs.txt")]
+    if stores is not None and action is not None:
+        places += [(store / METADATA, _log_name(action)) for store in (stores.high, stores.medium)]
+    with file_errors("store the job's log"), _NewFiles(directory.name) as files:
+        with held(os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
+            info = os.fstat(source)
+            for parent, name in places:
+                with files.open(parent, name, info) as handle:
+                    copy_content(source, handle, info, stop=threading.Event())
+        with files.open(directory, "metadata.json", info) as handle:
+            write_all(handle, description)
+        files.put_in_place()
 
 
 def _write_lines(
@@ -198,25 +198,44 @@ def _log_name(action: str) -> str:
     return f"{action}.log"
 
 
-def _copy_log(source: int, parent: int, name: str, job_name: str) -> None:
-    info = os.fstat(source)
-    require_space(parent, info)
-    with _put_in_place(parent, name, job_name) as handle:
-        copy_content(source, handle, info, stop=threading.Event())
+class _NewFiles:
+    """Files that are written first and put in place together: the disk is waited for less often than one by one."""
 
+    def __init__(self, job_name: str) -> None:
+        self._job_name = job_name
+        self._closing = ExitStack()
+        self._parents: dict[Path, int] = {}
+        self._waiting: list[tuple[int, str, str]] = []
 
-@contextmanager
-def _put_in_place(parent: int, name: str, job_name: str) -> Iterator[int]:
-    """A handle of a new file that becomes `name` at the end of the block; its directory is for the caller to force."""
-    temporary = f".{job_name}.partial"
-    with suppress(FileNotFoundError):
-        os.unlink(temporary, dir_fd=parent)
-    try:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for parent, temporary, _name in self._waiting:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=parent)
+        self._closing.close()
+
+    @contextmanager
+    def open(self, directory: Path, name: str, info: os.stat_result) -> Iterator[int]:
+        """A handle of the file that is to have this name, and has room for what `info` describes."""
+        parent = self._parents.get(directory)
+        if parent is None:
+            parent = self._closing.enter_context(held(make_directories(directory, durable=True)))
+            self._parents[directory] = parent
+        require_space(parent, info)
+        temporary = f".{self._job_name}.{len(self._waiting)}.partial"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=parent)
+        self._waiting.append((parent, temporary, name))
         with held(create(parent, temporary)) as handle:
             yield handle
             os.fsync(handle)
-        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=parent)
-        raise
+
+    def put_in_place(self) -> None:
+        """Give all of them their names, and force that to the disk."""
+        for parent, temporary, name in self._waiting:
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        self._waiting.clear()
+        for parent in self._parents.values():
+            os.fsync(parent)

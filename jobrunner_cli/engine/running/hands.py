@@ -11,7 +11,7 @@ from jobrunner_cli.engine.running.definitions import define
 from jobrunner_cli.engine.running.pools import Pool
 from jobrunner_cli.engine.running.tracks import EffectDone, Track
 from jobrunner_cli.engine.scheduling import CANCELLED_MESSAGE, KILLED_MESSAGE
-from jobrunner_cli.engine.work import EffectKind, InputFile
+from jobrunner_cli.engine.work import EffectKind, InputFile, IntentKind
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.running.effects import Effects
@@ -76,7 +76,8 @@ class Hands:
                     raise AssertionError(msg)
                 return lambda: effects.publish(define(job, self._settings), outcome)
             case EffectKind.TERMINATE:
-                return lambda: effects.terminate(define(job, self._settings), CANCELLED_MESSAGE, keep=False)
+                message = KILLED_MESSAGE if track.cause == IntentKind.KILL.value else CANCELLED_MESSAGE
+                return lambda: effects.terminate(define(job, self._settings), message, keep=False)
             case EffectKind.STOP:
                 return lambda: effects.terminate(define(job, self._settings), KILLED_MESSAGE, keep=True)
             case EffectKind.RESET:

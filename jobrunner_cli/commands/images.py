@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="""The container images that jobs run in: list them, fetch them.
+from jobrunner_cli.commands.groups import CommandGroup, Entry
+
+
+class Images(CommandGroup):
+    """`jobrunner images`."""
+
+    entries: ClassVar[dict[str, Entry]] = {
+        "ls": Entry(module=__name__, attribute="ls", summary="List the images that are on this machine."),
+        "pull": Entry(module=__name__, attribute="pull", summary="Fetch images from the registry."),
+    }
+
+
+app = typer.Typer(cls=Images, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def images() -> None:
+    """List and fetch the container images that jobs run in.
 
     \b
     Examples:
       jobrunner images ls
       jobrunner images pull python:v2
-    """,
-)
+    """
 
 
-@app.command("ls")
 def ls(as_json: Annotated[bool, typer.Option("--json", help="Print the images as JSON.")] = False) -> None:
     """List the images that are on this machine.
 
@@ -53,7 +65,6 @@ def ls(as_json: Annotated[bool, typer.Option("--json", help="Print the images as
     )
 
 
-@app.command("pull")
 def pull(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Such as python:v2, or with its registry.")],
 ) -> None:

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
+
+from jobrunner_cli.commands.groups import CommandGroup, Entry
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="""The jobs: list them, look at one, read its log, end it.
+
+class Jobs(CommandGroup):
+    """`jobrunner jobs`."""
+
+    entries: ClassVar[dict[str, Entry]] = {
+        "ls": Entry(module=__name__, attribute="ls", summary="List the jobs."),
+        "show": Entry(module=__name__, attribute="show", summary="Show everything about one job."),
+        "logs": Entry(module=__name__, attribute="logs", summary="Print what a job printed."),
+        "cancel": Entry(module=__name__, attribute="cancel", summary="Cancel a job."),
+        "kill": Entry(module=__name__, attribute="kill", summary="Kill a job as an operator."),
+    }
+
+
+app = typer.Typer(cls=Jobs, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def jobs() -> None:
+    """List jobs, look at one, read its log, end it.
 
     \b
     A job is named by any unambiguous part of its id, or as workspace/action for the latest of those.
@@ -24,14 +41,13 @@ app = typer.Typer(
       jobrunner jobs ls
       jobrunner jobs show test/describe
       jobrunner jobs logs -f 7ujg
-    """,
-)
+    """
+
 
 _JobName = Annotated[str, typer.Argument(metavar="JOB", help="Part of an id, or workspace/action.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
 
 
-@app.command("ls")
 def ls(
     workspace: Annotated[str | None, typer.Option(help="Only jobs of this workspace.", show_default=False)] = None,
     active: Annotated[bool, typer.Option("--active", help="Only jobs that have not ended.")] = False,
@@ -60,7 +76,6 @@ def ls(
         diagnostics.notice("No jobs yet; jobrunner add-job asks for some." if not active else "No job is active.")
 
 
-@app.command("show")
 def show(job: _JobName, as_json: _Json = False) -> None:
     """Show everything about one job: its state and why, times, history, outputs and what was held back.
 
@@ -83,7 +98,6 @@ def show(job: _JobName, as_json: _Json = False) -> None:
         job_view.show(details)
 
 
-@app.command("logs")
 def logs(
     job: _JobName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
@@ -116,7 +130,6 @@ def logs(
         diagnostics.notice(f"{found.workspace}/{found.action} has no log: it is {found.status_code.value}.")
 
 
-@app.command("cancel")
 def cancel(job: _JobName) -> None:
     """Cancel a job: a running one is ended, its outputs are not stored.
 
@@ -127,7 +140,6 @@ def cancel(job: _JobName) -> None:
     _end(job, "cancel", cleanup=False)
 
 
-@app.command("kill")
 def kill(
     job: _JobName,
     cleanup: Annotated[bool, typer.Option("--cleanup", help="Remove its container and files, too.")] = False,
@@ -145,9 +157,12 @@ def kill(
 def _end(name: str, kind: str, *, cleanup: bool) -> None:
     import time
 
-    from jobrunner_cli import output
+    from jobrunner_cli import diagnostics, output
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.commands.waiting import wait_for_answers
+    from jobrunner_cli.engine.errors import UnreachableError
+    from jobrunner_cli.engine.scheduling import ALREADY_FINISHED
+    from jobrunner_cli.engine.states import ACTIVE_CODES
     from jobrunner_cli.engine.store import intents
     from jobrunner_cli.engine.store.database import Database
     from jobrunner_cli.engine.work import IntentKind
@@ -156,9 +171,16 @@ def _end(name: str, kind: str, *, cleanup: bool) -> None:
     kinds = [IntentKind(kind), *([IntentKind.CLEANUP] if cleanup else [])]
     with Database(settings.database_path) as database:
         found = find_job(database.connection, name)
+        if found.status_code not in ACTIVE_CODES and not cleanup:
+            output.line(f"{found.id}  {found.workspace}/{found.action}  {ALREADY_FINISHED}")
+            return
         with database.transaction() as conn:
             wanted = [intents.append(conn, wish, found.id, f"jobs {kind}", time.time()) for wish in kinds]
-    answers = wait_for_answers(settings, found.id, wanted)
+    try:
+        answers = wait_for_answers(settings, found.id, wanted)
+    except UnreachableError:
+        diagnostics.notice("What was asked for is noted: the next runner does it.")
+        raise
     output.line(f"{found.id}  {found.workspace}/{found.action}  {'; '.join(dict.fromkeys(answers))}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jobrunner_cli.engine.errors import DiskFullError, JobFilesError
-from jobrunner_cli.engine.jobfiles.walk import held, look, open_trusted
+from jobrunner_cli.engine.jobfiles.walk import held, look, open_trusted, printable
 
 #: Bytes between two looks at the stop event.
 CHUNK = 1 << 20
@@ -35,6 +35,8 @@ def file_errors(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        if isinstance(error.filename, str):
+            reason = f"{printable(error.filename)}: {reason}"
         msg = f"cannot {doing}: {reason}"
         if is_full(error):
             raise DiskFullError(msg, hint="free some space; it is tried again") from error

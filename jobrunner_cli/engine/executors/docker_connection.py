@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -259,4 +260,5 @@ def _reason(error: BaseException, limit: float) -> str:
     for each in seen:
         if isinstance(each, OSError) and each.strerror:
             return each.strerror.lower()
-    return next((text for each in reversed(seen) if (text := str(each))), type(error).__name__)
+    words = next((text for each in reversed(seen) if (text := str(each))), type(error).__name__)
+    return shorten(words, 200, placeholder="…")

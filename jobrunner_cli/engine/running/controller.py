@@ -145,11 +145,11 @@ class Controller:
         """
         try:
             yield
-        except Exception:  # noqa: BLE001 (whatever it is, the loop goes on)
-            self._recover(doing, job_id)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the loop goes on)
+            self._recover(doing, job_id, error)
 
-    def _recover(self, doing: str, job_id: str | None) -> None:
-        log.error("The runner could not %s", doing, exc_info=True)
+    def _recover(self, doing: str, job_id: str | None, error: Exception) -> None:
+        log.error("The runner could not %s", doing, exc_info=error)
         if job_id is not None:
             self._board.track(job_id).not_before = time.monotonic() + _AFTER_A_BUG
         self._board.forget()
@@ -176,12 +176,12 @@ class Controller:
         """Write decisions in one transaction and have them done; if one cannot be written, the others are."""
         try:
             changed = self._board.write(decisions)
-        except Exception:  # noqa: BLE001 (whatever it is, the loop goes on)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the loop goes on)
             if len(decisions) > 1:
                 for decision in decisions:
                     self._carry_out([decision])
                 return
-            self._recover(f"write {decisions[0]}", decisions[0].job_id)
+            self._recover(f"write {decisions[0]}", decisions[0].job_id, error)
             return
         for job in changed:
             self._report(job)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.errors import ExecutorError, ExecutorUnavailableError
+from jobrunner_cli.engine.errors import ExecutorUnavailableError, JobrunnerError
 from jobrunner_cli.engine.work import Snapshot
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _LONGEST_SILENCE = 5.0
 _SHUTDOWN_SECONDS = 20.0
 _LONGEST_BACKOFF = 5.0
 _FIRST_BACKOFF = 0.1
+_AFTER_A_FAILED_LIST = 0.5
 
 
 class Observer:
@@ -78,25 +79,22 @@ class Observer:
         while not self._stopped.is_set():
             try:
                 stream = self._executor.events(self._owner)
-            except (ExecutorUnavailableError, ExecutorError) as error:
-                self._mark_away(str(error))
+                with self._lock:
+                    self._stream = stream
+                backoff = _FIRST_BACKOFF
+                try:
+                    self._serve(stream)
+                finally:
+                    stream.close()
+            except Exception as error:  # noqa: BLE001 (without its eyes the loop would wait for ever)
+                self._mark_away(error)
                 self._stopped.wait(backoff)
                 backoff = min(backoff * 2, _LONGEST_BACKOFF)
-                continue
-            backoff = _FIRST_BACKOFF
-            with self._lock:
-                self._stream = stream
-            self._asked.set()
-            try:
-                self._serve(stream)
-            except ExecutorUnavailableError as error:
-                self._mark_away(str(error))
-            finally:
-                stream.close()
 
     def _serve(self, stream: EventStream) -> None:
         """Take snapshots as long as the stream lives. Raises ExecutorUnavailableError when it breaks."""
-        broken: list[ExecutorUnavailableError] = []
+        self._asked.set()
+        broken: list[Exception] = []
         listener = Thread(target=self._listen, args=(stream, broken), name="observer-events", daemon=True)
         listener.start()
         while not self._stopped.is_set():
@@ -107,21 +105,28 @@ class Observer:
             if self._stopped.is_set():
                 return
             asked_at = time.monotonic()
-            containers = self._executor.list(self._owner)
+            try:
+                containers = self._executor.list(self._owner)
+            except ExecutorUnavailableError as error:
+                # As long as the stream lives, the engine was not away: it is only slow.
+                log.warning("The containers could not be listed: %s", error)
+                self._stopped.wait(_AFTER_A_FAILED_LIST)
+                self._asked.set()
+                continue
             self._mark_back()
             self._post(Snapshot(asked_at=asked_at, containers=containers))
 
-    def _listen(self, stream: EventStream, broken: list[ExecutorUnavailableError]) -> None:
+    def _listen(self, stream: EventStream, broken: list[Exception]) -> None:
         while not self._stopped.is_set():
             try:
                 if stream.wait(_LONGEST_SILENCE):
                     self._asked.set()
-            except ExecutorUnavailableError as error:
+            except Exception as error:  # noqa: BLE001 (whatever broke it, the stream is of no use any more)
                 broken.append(error)
                 self._asked.set()
                 return
 
-    def _mark_away(self, reason: str) -> None:
+    def _mark_away(self, error: Exception) -> None:
         if self._stopped.is_set():
             return
         with self._lock:
@@ -129,8 +134,9 @@ class Observer:
             if not already:
                 self._away.append((time.time(), None))
         if not already:
-            log.warning("The executor does not answer: %s", reason)
-            self._on_trouble(reason)
+            expected = isinstance(error, JobrunnerError)
+            log.warning("The executor does not answer: %s", error, exc_info=None if expected else error)
+            self._on_trouble(str(error))
 
     def _mark_back(self) -> None:
         with self._lock:

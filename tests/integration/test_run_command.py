@@ -1,0 +1,306 @@
+"""`jobrunner run` and `add-job --wait`: leaving and coming back, one runner at a time, new jobs, pauses and maintenance."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from jobrunner_cli.engine.store import changes
+from jobrunner_cli.engine.store.database import Database
+from support.runners import WorkDirectory, until
+from support.studies import Action, action, make_study, shell
+
+pytestmark = [pytest.mark.slow]
+
+
+def held(workdir: WorkDirectory, name: str, **more: object) -> Action:
+    """An action that waits until the test lets it go."""
+    script = f"touch busy; while [ ! -e go ]; do sleep 0.05; done; echo {name} > {name}.txt"
+    return action(workdir.command(script), f"{name}.txt", **more)  # type: ignore[arg-type]
+
+
+def quick(workdir: WorkDirectory, name: str, **more: object) -> Action:
+    return action(workdir.command(f"echo {name} > {name}.txt"), f"{name}.txt", **more)  # type: ignore[arg-type]
+
+
+def set_flag(workdir: WorkDirectory, name: str, value: str | None) -> None:
+    with Database(workdir.path / "db.sqlite") as database:
+        changes.set_flag(database.connection, name, value, time.time())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_leaves_what_runs_to_the_next_run(workdir: WorkDirectory, number: signal.Signals, tmp_path: Path):
+    study = make_study(
+        tmp_path / "study", {"long": held(workdir, "long"), "next": quick(workdir, "next", needs=["long"])}
+    )
+    jobs = workdir.add(study, "run_all")
+    runner = workdir.start("run")
+    workdir.wait_for_file(jobs["long"], "busy")
+    workdir.wait_for(jobs["long"], "executing")
+    runner.signal(number)
+    assert runner.ends() == (130 if number == signal.SIGINT else 0)
+    said = runner.said()
+    assert "once more to leave at once" in said
+    assert "test/long" in said
+    assert f"jobrunner jobs kill {jobs['long']}" in said
+    assert "Traceback" not in said
+    assert workdir.codes() == {"long": "executing", "next": "waiting_on_dependencies"}
+
+    # It ends while nobody looks; the next runner takes it from there.
+    workdir.let_go(jobs["long"])
+    until((workdir.working_copy(jobs["long"]) / "long.txt").exists, "the output")
+    workdir.run()
+    assert workdir.codes() == {"long": "succeeded", "next": "succeeded"}
+    assert workdir.starts() == dict.fromkeys(jobs.values(), 1)
+    assert workdir.leftovers() == []
+
+
+def finalizing_study(workdir: WorkDirectory, path: Path) -> dict[str, str]:
+    script = "mkdir many; n=0; while [ $n -lt 300 ]; do echo $n > many/$n.csv; n=$((n+1)); done"
+    study = make_study(
+        path,
+        {"heavy": action(workdir.command(script), "many/*.csv"),
+         "after": quick(workdir, "after", needs=["heavy"]),
+         "waiting": held(workdir, "waiting", needs=["heavy"])},
+    )  # fmt: skip
+    return workdir.add(study, "run_all")
+
+
+def test_signal_lets_what_is_being_stored_be_stored(workdir: WorkDirectory, tmp_path: Path):
+    jobs = finalizing_study(workdir, tmp_path / "study")
+    runner = workdir.start("run")
+    workdir.wait_for(jobs["heavy"], "finalizing")
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+    assert workdir.codes()["heavy"] == "succeeded"
+    assert workdir.starts()[jobs["after"]] == workdir.starts()[jobs["waiting"]] == 0
+    assert workdir.ask("SELECT count(*) FROM job WHERE state = 'running'") == [(0,)]
+
+
+def test_second_signal_leaves_at_once_and_loses_nothing(workdir: WorkDirectory, tmp_path: Path):
+    jobs = finalizing_study(workdir, tmp_path / "study")
+    runner = workdir.start("run")
+    workdir.wait_for(jobs["heavy"], "finalizing")
+    runner.signal(signal.SIGTERM)
+    runner.says("once more to leave at once")
+    runner.signal(signal.SIGTERM)
+    # It may have been done in the meantime.
+    assert runner.ends() in {130, 0}
+    again = workdir.start("run", "--until-idle")
+    workdir.wait_for_file(jobs["waiting"], "busy")
+    workdir.let_go(jobs["waiting"])
+    assert again.ends() == 0
+    assert set(workdir.codes().values()) == {"succeeded"}
+    assert workdir.starts() == dict.fromkeys(jobs.values(), 1)
+    assert len(workdir.outputs(workdir.medium)) == 302
+    assert workdir.leftovers() == []
+
+
+def test_only_one_runner_at_a_time(make_workdir, tmp_path: Path):
+    workdir = make_workdir("process")
+    study = make_study(tmp_path / "study", {"long": held(workdir, "long"), "quick": quick(workdir, "quick")})
+    jobs = workdir.add(study, "long")
+    first = workdir.start("run", "--until-idle")
+    workdir.wait_for_file(jobs["long"], "busy")
+    refused = workdir.cli("run", code=3)
+    assert str(first.pid) in refused.stderr
+    assert str(workdir.path) in refused.stderr
+    workdir.let_go(jobs["long"])
+    assert first.ends() == 0
+    # And in turn.
+    workdir.add(study, "quick")
+    workdir.run()
+    workdir.run()
+    assert workdir.starts() == dict.fromkeys([row[0] for row in workdir.ask("SELECT id FROM job")], 1)
+
+
+def test_waiting_for_jobs_runs_them_or_watches_their_runner(workdir: WorkDirectory, tmp_path: Path):
+    study = make_study(
+        tmp_path / "study",
+        {
+            "one": quick(workdir, "one"),
+            "bad": action(workdir.command("exit 2"), "bad.txt"),
+            "long": held(workdir, "long"),
+            "other": quick(workdir, "other"),
+        },
+    )
+    # Without a runner only what was asked for is run.
+    workdir.add(study, "other")
+    assert workdir.cli("add-job", str(study.path), "one", "--wait").returncode == 0
+    assert workdir.codes() == {"other": "created", "one": "succeeded"}
+    workdir.cli("add-job", str(study.path), "bad", "--wait", code=1)
+
+    runner = workdir.start("run")
+    waiting = workdir.start("add-job", str(study.path), "long", "--wait")
+    waiting.says(f"process {runner.pid} is at work")
+    [(job_id,)] = workdir.ask("SELECT id FROM job WHERE action = 'long'")
+    workdir.wait_for_file(job_id, "busy")
+    assert waiting.process.poll() is None
+    impatient = workdir.start("add-job", str(study.path), "long", "--wait")
+    impatient.says("watching it")
+    impatient.signal(signal.SIGINT)
+    assert impatient.ends() == 130
+    workdir.let_go(job_id)
+    assert waiting.ends() == 0
+    workdir.cli("add-job", str(study.path), "bad", "--wait", code=1)
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+    assert workdir.codes() == {"other": "succeeded", "one": "succeeded", "bad": "nonzero_exit", "long": "succeeded"}
+
+
+def test_waiting_goes_on_where_the_runner_left(workdir: WorkDirectory, tmp_path: Path):
+    study = make_study(tmp_path / "study", {"long": held(workdir, "long")})
+    runner = workdir.start("run")
+    waiting = workdir.start("add-job", str(study.path), "long", "--wait")
+    waiting.says("watching it")
+    [(job_id,)] = workdir.ask("SELECT id FROM job")
+    workdir.wait_for_file(job_id, "busy")
+    runner.kill()
+    workdir.let_go(job_id)
+    assert waiting.ends() == 0
+    assert workdir.starts() == {job_id: 1}
+    assert workdir.leftovers() == []
+
+
+def test_jobs_that_come_while_it_runs_are_taken_up(workdir: WorkDirectory, tmp_path: Path):
+    study = make_study(
+        tmp_path / "study", {"long": held(workdir, "long"), "a": quick(workdir, "a"), "b": quick(workdir, "b")}
+    )
+    long = workdir.add(study, "long")["long"]
+    runner = workdir.start("run")
+    workdir.wait_for_file(long, "busy")
+    for name in ("a", "b"):
+        workdir.wait_until_ended(workdir.add(study, name).values())
+    assert workdir.codes() == {"long": "executing", "a": "succeeded", "b": "succeeded"}
+    workdir.let_go(long)
+    workdir.wait_until_ended([long])
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+    assert workdir.leftovers() == []
+
+
+def test_paused_backend_starts_nothing_and_lets_running_jobs_finish(workdir: WorkDirectory, tmp_path: Path):
+    study = make_study(
+        tmp_path / "study",
+        {"long": held(workdir, "long"), "next": quick(workdir, "next", needs=["long"]), "a": quick(workdir, "a")},
+    )
+    long = workdir.add(study, "long")["long"]
+    runner = workdir.start("run")
+    workdir.wait_for_file(long, "busy")
+    set_flag(workdir, "paused", "True")
+    jobs = workdir.add(study, "a", "next")
+    for name in ("a", "next"):
+        workdir.wait_for(jobs[name], "paused")
+    assert "paused since" in " ".join(workdir.show(jobs["a"])["why"])
+    workdir.let_go(long)
+    workdir.wait_for(long, "succeeded")
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+    # A runner that is to stop when nothing can move says what it leaves, and why.
+    idle = workdir.run()
+    assert "test/a" in idle.stderr
+    assert "paused since" in idle.stderr
+    assert workdir.codes() == {"long": "succeeded", "a": "paused", "next": "paused"}
+    runner = workdir.start("run")
+    set_flag(workdir, "paused", None)
+    workdir.wait_until_ended(jobs.values())
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+    assert set(workdir.codes().values()) == {"succeeded"}
+    assert workdir.starts() == dict.fromkeys([long, *jobs.values()], 1)
+
+
+def test_paused_workspace_and_paused_job_hold_only_themselves(make_workdir, tmp_path: Path):
+    workdir = make_workdir("process")
+    study = make_study(tmp_path / "study", {"a": quick(workdir, "a"), "b": quick(workdir, "b")})
+    mine = workdir.add(study, "run_all")
+    theirs = workdir.add(study, "run_all", "--workspace", "theirs")
+    with Database(workdir.path / "db.sqlite") as database:
+        changes.pause(database.connection, "workspace", "theirs", time.time())
+        changes.pause(database.connection, "job", mine["a"], time.time())
+    workdir.run()
+    codes = dict(workdir.ask("SELECT id, status_code FROM job"))
+    assert codes == {
+        mine["a"]: "paused",
+        mine["b"]: "succeeded",
+        theirs["a"]: "paused",
+        theirs["b"]: "paused",
+    }
+    with Database(workdir.path / "db.sqlite") as database:
+        changes.resume(database.connection, "workspace", "theirs")
+        changes.resume(database.connection, "job", mine["a"])
+    workdir.run()
+    assert set(dict(workdir.ask("SELECT id, status_code FROM job")).values()) == {"succeeded"}
+
+
+def test_maintenance_means_nothing_to_dummy_data(make_workdir, docker_engine, tmp_path: Path):
+    workdir = make_workdir("docker", {"DOCKER_HOST": docker_engine})
+    study = make_study(tmp_path / "study", {"extract": database_action()}, {"d.py": ""})
+    workdir.add(study, "run_all")
+    set_flag(workdir, "mode", "db-maintenance")
+    workdir.run()
+    assert workdir.codes() == {"extract": "succeeded"}
+
+
+def database_action() -> Action:
+    return action("ehrql:v1 generate-dataset d.py --output data.csv", high=["data.csv"])
+
+
+@pytest.mark.engine
+def test_maintenance_puts_database_jobs_back_and_no_others(make_workdir, tmp_path: Path):
+    workdir = make_workdir(
+        "docker",
+        {
+            "BACKEND": "tpp",
+            "USING_DUMMY_DATA_BACKEND": "false",
+            "DEFAULT_DATABASE_URL": "mssql://user:s3cret-word@192.0.2.1/db",
+            "DATABASE_ACCESS_NETWORK": "bridge",
+            "ALLOWED_GITHUB_ORGS": "*",
+        },
+    )
+    waits = "python:v2 sh -c 'touch busy; while [ ! -e go ]; do sleep 0.05; done; echo 1 > other.txt'"
+    study = make_study(
+        tmp_path / "study",
+        {
+            "extract": action("ehrql:v1 generate-dataset go --output data.csv", high=["data.csv"]),
+            "other": action(waits, "other.txt"),
+        },
+        {"go": "", "fifo": ""},
+    )
+    # The stand-in for the database's client reads its dummy data, if told to: here from a pipe that nobody fills.
+    jobs = workdir.add(study, "run_all", "--database", "default")
+    set_flag(workdir, "manual-db-maintenance", "on")
+    runner = workdir.start("run")
+    workdir.wait_for(jobs["extract"], "waiting_db_maintenance")
+    workdir.wait_for_file(jobs["other"], "busy")
+    assert "maintenance" in " ".join(workdir.show(jobs["extract"])["why"])
+    set_flag(workdir, "manual-db-maintenance", None)
+    workdir.wait_for(jobs["extract"], "succeeded")
+    assert workdir.codes()["other"] == "executing"
+    workdir.let_go(jobs["other"])
+    workdir.wait_for(jobs["other"], "succeeded")
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+    assert workdir.starts() == dict.fromkeys(jobs.values(), 1)
+    assert "s3cret-word" not in runner.said()
+    for path in workdir.high.rglob("*"):
+        assert not path.is_file() or b"s3cret-word" not in path.read_bytes(), path
+
+
+def test_process_executor_is_refused_where_there_is_real_data(make_workdir):
+    workdir = make_workdir("process", {"BACKEND": "tpp", "USING_DUMMY_DATA_BACKEND": "false"})
+    refused = workdir.cli("run", "--until-idle", code=3)
+    assert "EXECUTOR=docker" in refused.stderr
+
+
+def test_secrets_of_the_runner_do_not_reach_jobs(workdir: WorkDirectory, tmp_path: Path):
+    script = "env > environment.txt"
+    study = make_study(tmp_path / "study", {"env": action(shell(script), high=["environment.txt"])})
+    workdir.add(study, "run_all")
+    workdir.run(PRIVATE_REPO_ACCESS_TOKEN="ghp_not_for_jobs", JOB_SERVER_TOKEN="also_not_for_jobs")
+    environment = workdir.outputs(workdir.high)["environment.txt"].decode()
+    assert "not_for_jobs" not in environment
+    assert "OPENSAFELY_BACKEND=expectations" in environment

@@ -47,7 +47,6 @@ app = typer.Typer(
       jobrunner run                          do what was asked for
       jobrunner jobs ls                      see what became of it
 
-    \b
     Exit codes: 0 fine, 1 a job or operation failed, 2 usage, 3 configuration or database not
     migrated, 4 not found or ambiguous, 5 engine or server not reachable, 130 interrupted.
     With {TRACEBACK_VARIABLE}=1, an error shows where in the program it came up.
@@ -74,6 +73,8 @@ def root(
 
 def main() -> NoReturn:
     """Run a command and exit with its documented code. A traceback is shown only to those who ask for it."""
+    # Names of files need not be text in any encoding, and not every terminal has the legend's glyphs.
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run()
         sys.stdout.flush()

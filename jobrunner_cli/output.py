@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-#: Columns for a pipe, where nothing is cut.
-_UNLIMITED = 100_000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_GAP = "  "
+#: A text that is cut to less than this says nothing any more.
+_LEAST = 8
+#: What the styles of a legend are on a terminal (ECMA-48, section 8.3.117).
+_SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+#: The pieces of a line: a text, and its style or "".
+Line = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,73 +28,117 @@ class Column:
     value: Callable[[Any], str]
     #: the style of a row's cell
     style: Callable[[Any], str] | None = None
-    #: may be cut with an ellipsis where the terminal is narrow
-    may_shrink: bool = False
     #: is left out where no row has anything in it
     optional: bool = False
     right: bool = False
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A console for a stream, without limits of width where that is not a terminal."""
-    # Rich costs as much as the whole rest of the start; help and completion do without it.
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    made = Console(file=stream, highlight=False, soft_wrap=False, emoji=False, markup=False)
-    if not made.is_terminal:
-        made.width = _UNLIMITED
-    return made
+    #: only on a terminal, where it says nothing that another column does not say in words
+    ornament: bool = False
+    #: where the terminal is too narrow, columns give way in this order; None never does
+    yields: int | None = None
+    #: how many characters it keeps then; with 0 it is left out before it says nothing any more
+    least: int = 0
+    #: its beginning stands for the whole, so it is cut without an ellipsis
+    prefix: bool = False
 
 
 def table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
     """Rows as a table, one line each: fitted to a terminal, plain and uncut in a pipe."""
-    if sys.stdout.isatty():
-        console().print(make_table(rows, columns))
-        return
-    cells, shown = _cells(rows, columns)
-    lines = [[columns[n].title for n in shown], *([line[n] for n in shown] for line in cells)]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(shown))]
-    for line in lines:
-        padded = (
-            f"{text:>{width}}" if columns[n].right else f"{text:<{width}}"
-            for n, text, width in zip(shown, line, widths, strict=True)
-        )
-        print("  ".join(padded).rstrip())
+    terminal = sys.stdout.isatty()
+    shown = columns if terminal else [column for column in columns if not column.ornament]
+    for pieces in lines(rows, shown, _terminal_width() if terminal else None):
+        print("".join(styled(text, style) for text, style in pieces))
 
 
-def _cells(rows: Sequence[Any], columns: Sequence[Column]) -> tuple[list[list[str]], list[int]]:
-    """The texts of every cell, and which columns are shown."""
-    cells = [[column.value(row) for column in columns] for row in rows]
-    shown = [n for n, column in enumerate(columns) if not column.optional or any(line[n] for line in cells)]
-    return cells, shown
-
-
-def make_table(rows: Sequence[Any], columns: Sequence[Column]) -> Any:
-    """The Rich table of some rows; columns that no row fills are left out if they may be."""
-    from rich.table import Table
-    from rich.text import Text
-
-    cells, shown = _cells(rows, columns)
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for n in shown:
-        column = columns[n]
-        made.add_column(
-            column.title,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if column.right else "left",
-            ratio=None,
-            min_width=None if column.may_shrink else max((len(line[n]) for line in cells), default=0),
-        )
+def lines(rows: Sequence[Any], columns: Sequence[Column], width: int | None) -> list[Line]:
+    """The title and the rows of a table, no wider than `width` as far as its columns give way."""
+    cells = [[one_line(column.value(row)) for column in columns] for row in rows]
+    widths = {
+        n: max(_cells(text) for text in (columns[n].title, *(line[n] for line in cells)))
+        for n in range(len(columns))
+        if not columns[n].optional or any(line[n] for line in cells)
+    }
+    if width is not None:
+        _give_way(widths, columns, width)
+    titles = [(_fit(columns[n].title, widths[n], columns[n]), "bold") for n in widths]
+    made = [titles]
     for row, line in zip(rows, cells, strict=True):
-        styles = [columns[n].style for n in shown]
-        made.add_row(*(Text(line[n], style=pick(row) if pick else "") for n, pick in zip(shown, styles, strict=True)))
-    return made
+        styles = {n: pick(row) for n in widths if (pick := columns[n].style)}
+        made.append([(_fit(line[n], widths[n], columns[n]), styles.get(n, "")) for n in widths])
+    return [_spaced(pieces) for pieces in made]
+
+
+def _spaced(pieces: Line) -> Line:
+    """The pieces with gaps between them, and without blanks at the end."""
+    spaced: Line = []
+    for text, style in pieces:
+        spaced += [(_GAP, ""), (text, style)]
+    while spaced and not spaced[-1][0].strip():
+        spaced.pop()
+    return [*spaced[1:-1], (spaced[-1][0].rstrip(), spaced[-1][1])] if spaced else []
+
+
+def _give_way(widths: dict[int, int], columns: Sequence[Column], width: int) -> None:
+    """Take from the widths what the terminal has not; a column that is left out goes altogether."""
+    yielding = sorted((n for n in widths if columns[n].yields is not None), key=lambda n: columns[n].yields or 0)
+    for n in yielding:
+        excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - width
+        if excess <= 0:
+            return
+        left = widths[n] - excess
+        if columns[n].least:
+            widths[n] = max(left, min(columns[n].least, widths[n]))
+        elif left >= _LEAST and not columns[n].right:
+            widths[n] = left
+        else:
+            del widths[n]
+
+
+def _fit(text: str, width: int, column: Column) -> str:
+    """A text in exactly so many columns of the terminal."""
+    if _cells(text) > width:
+        mark = "" if column.prefix else "…"
+        while _cells(text) + len(mark) > width:
+            text = text[:-1]
+        text += mark
+    blanks = " " * (width - _cells(text))
+    return blanks + text if column.right else text + blanks
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    # Only for texts of other scripts, and the glyphs of the legend.
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in {"W", "F"} else 1 for char in text)
+
+
+def one_line(text: str) -> str:
+    """A text without line ends and without anything that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or "\ud800" <= char <= "\udfff" else " " for char in text)
+
+
+def styled(text: str, style: str) -> str:
+    """A text as it is written to stdout: in its style, if that is a terminal with colours."""
+    if not style or not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") in {None, "dumb"}:
+        return text
+    return f"\x1b[{';'.join(_SGR[word] for word in style.split())}m{text}\x1b[0m"
+
+
+def _terminal_width() -> int:
+    # COLUMNS, then the terminal itself, then 80.
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def as_json(value: Any) -> None:
     """A value as JSON with stable keys."""
+    import json
+
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
@@ -101,18 +148,18 @@ def line(text: str = "") -> None:
 
 
 def pairs(values: Mapping[str, str]) -> None:
-    """Names and values, one line each, aligned; empty ones are left out."""
+    """Names and values, aligned; empty ones are left out, and further lines of a value stand below its first."""
     shown = {name: value for name, value in values.items() if value}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        first, *rest = value.splitlines() or [""]
-        print(f"{name:<{width}}  {first}")
+        first, *rest = value.splitlines()
+        print(f"{name:<{width}}{_GAP}{one_line(first)}")
         for more in rest:
-            print(f"{'':<{width}}  {more}")
+            print(f"{'':<{width}}{_GAP}{one_line(more)}".rstrip())
 
 
 def ago(timestamp: float | None, now: float | None = None) -> str:
-    """How long ago a time was, as people say it: `12s`, `5m`, `3h 10m`, `2d 4h`."""
+    """How long ago a time was, as people say it: `12s`, `5m 03s`, `3h 10m`, `2d 4h`."""
     if timestamp is None:
         return ""
     return duration((time.time() if now is None else now) - timestamp)

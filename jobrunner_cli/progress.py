@@ -59,11 +59,13 @@ class Progress:
         if not self._live:
             yield
             return
+        # Rich costs as much as the whole rest of the start, and only what repaints itself needs it.
+        from rich.console import Console
         from rich.live import Live
 
-        console = output.console(stderr=True)
+        console = Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
         with Live(
-            get_renderable=lambda: self._picture(console.height),
+            get_renderable=lambda: self._picture(console.width, console.height),
             console=console,
             refresh_per_second=_REPAINTS,
             redirect_stdout=False,
@@ -75,7 +77,7 @@ class Progress:
             finally:
                 self._console = None
 
-    def _picture(self, height: int) -> Any:
+    def _picture(self, width: int, height: int) -> Any:
         from rich.console import Group
         from rich.text import Text
 
@@ -86,7 +88,8 @@ class Progress:
         order = {job.id: number for number, job in enumerate(jobs)}
         shown = sorted(jobs, key=_liveliness)[:room]
         if shown:
-            parts.append(output.make_table(sorted(shown, key=lambda job: order[job.id]), _columns()))
+            rows = output.lines(sorted(shown, key=lambda job: order[job.id]), _columns(), width)
+            parts += [Text.assemble(*line, no_wrap=True, overflow="crop") for line in rows]
         counts = {state: sum(1 for job in jobs if state_of(job.status_code) is state) for state in State}
         words = [f"{count} {state.value}" for state, count in counts.items() if count]
         if len(shown) < len(jobs):
@@ -107,10 +110,10 @@ def _liveliness(job: Job) -> tuple[int, int]:
 def _columns() -> list[output.Column]:
     return [
         output.Column(title="", value=lambda job: theme.glyph(job.status_code), style=_style),
-        output.Column(title="ACTION", value=lambda job: f"{job.workspace}/{job.action}"),
+        output.Column(title="ACTION", value=lambda job: f"{job.workspace}/{job.action}", yields=3, least=12),
         output.Column(title="STATE", value=lambda job: theme.word(job.status_code), style=_style),
-        output.Column(title="TIME", value=run_time, right=True),
-        output.Column(title="MESSAGE", value=_message, may_shrink=True),
+        output.Column(title="TIME", value=run_time, right=True, yields=2),
+        output.Column(title="MESSAGE", value=_message, optional=True, yields=1),
     ]
 
 
@@ -119,7 +122,7 @@ def _style(job: Job) -> str:
 
 
 def _message(job: Job) -> str:
-    return (job.status_message or "").replace("\n", " ") if state_of(job.status_code) is State.FAILED else ""
+    return job.status_message or "" if state_of(job.status_code) is State.FAILED else ""
 
 
 def run_time(job: Job) -> str:

@@ -39,8 +39,6 @@ def drive(
     live = on_terminal() and not quiet
     progress = Progress(live=live)
     service_log.configure(settings, Masker(settings.secrets()), None if live or quiet else sys.stderr)
-    for text in settings.notices:
-        diagnostics.notice(text)
     executor = make_executor(settings)
     if not executor.isolates and not quiet:
         diagnostics.notice(

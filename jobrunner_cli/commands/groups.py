@@ -30,9 +30,18 @@ class Entry:
 class Command(TyperCommand):
     """A command whose usage line names its arguments without braces around them."""
 
-    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The parts of the usage line."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """What is left of the words after the options; an error knows which command it is about."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as problem:
+            if getattr(problem, "ctx", ctx) is None:
+                problem.__dict__["ctx"] = ctx
+            raise
 
 
 class CommandGroup(TyperGroup):
@@ -45,14 +54,14 @@ class CommandGroup(TyperGroup):
         super().__init__(**attributes)
         self.commands = _Commands(self.entries)
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """What is left of the words after the group's own options; without any words, the help, as a usage error."""
         if not args and not ctx.resilient_parsing:
             diagnostics.notice(ctx.get_help())
             raise typer.Exit(ExitCode.USAGE)
         return super().parse_args(ctx, args)
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of the commands; building each only for its summary would double the time of the help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in self.entries.items()])

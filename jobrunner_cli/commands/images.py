@@ -41,10 +41,10 @@ def ls(as_json: Annotated[bool, typer.Option("--json", help="Print the images as
       jobrunner images ls --json
     """
     from jobrunner_cli import diagnostics, output
-    from jobrunner_cli.engine import settings as settings_module
+    from jobrunner_cli.commands.loading import load_settings
     from jobrunner_cli.engine.running.session import make_executor
 
-    settings = settings_module.load()
+    settings = load_settings()
     images = make_executor(settings).images()
     if as_json:
         output.as_json(
@@ -58,9 +58,9 @@ def ls(as_json: Annotated[bool, typer.Option("--json", help="Print the images as
         images,
         [
             output.Column(title="IMAGE", value=lambda image: image.name),
-            output.Column(title="ID", value=lambda image: image.id.removeprefix("sha256:")[:12]),
+            output.Column(title="ID", value=lambda image: image.id.removeprefix("sha256:")[:12], yields=2),
             output.Column(title="SIZE", value=lambda image: output.size(image.size) if image.size else "", right=True),
-            output.Column(title="MADE", value=lambda image: image.created[:19], optional=True),
+            output.Column(title="MADE", value=lambda image: image.created[:19], optional=True, yields=1),
         ],
     )
 
@@ -75,13 +75,18 @@ def pull(
       jobrunner images pull python:v2 ehrql:v1
     """
     from jobrunner_cli import diagnostics, output
-    from jobrunner_cli.engine import settings as settings_module
+    from jobrunner_cli.commands.loading import load_settings
     from jobrunner_cli.engine.running.session import make_executor
 
-    settings = settings_module.load()
+    settings = load_settings()
     executor = make_executor(settings)
     for image in images:
         name = image if "/" in image else f"{settings.docker_registry}/{image}"
+        told: set[str] = set()
         for text in executor.pull(name):
-            diagnostics.notice(text)
+            # Each layer reports some dozen times a second how far it is.
+            step = text.partition(" [")[0]
+            if step not in told:
+                told.add(step)
+                diagnostics.notice(step)
         output.line(f"{name} is here.")

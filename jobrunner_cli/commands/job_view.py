@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import output, theme
@@ -21,14 +22,14 @@ def columns() -> list[output.Column]:
     """The columns of `jobs ls`."""
     now = time.time()
     return [
-        output.Column(title="", value=lambda job: theme.glyph(job.status_code), style=_style),
-        output.Column(title="ID", value=lambda job: job.id),
-        output.Column(title="WORKSPACE", value=lambda job: job.workspace),
-        output.Column(title="ACTION", value=lambda job: job.action),
+        output.Column(title="", value=lambda job: theme.glyph(job.status_code), style=_style, ornament=True),
+        output.Column(title="ID", value=lambda job: job.id, yields=4, least=_SHORT_ID, prefix=True),
+        output.Column(title="WORKSPACE", value=lambda job: job.workspace, yields=6, least=9),
+        output.Column(title="ACTION", value=lambda job: job.action, yields=5, least=12),
         output.Column(title="STATE", value=lambda job: theme.word(job.status_code), style=_style),
-        output.Column(title="AGE", value=lambda job: output.ago(job.created_at, now), right=True),
-        output.Column(title="TIME", value=lambda job: _run_time(job, now), right=True, optional=True),
-        output.Column(title="MESSAGE", value=_message, may_shrink=True, optional=True),
+        output.Column(title="AGE", value=lambda job: output.ago(job.created_at, now), right=True, yields=2),
+        output.Column(title="TIME", value=lambda job: _run_time(job, now), right=True, optional=True, yields=3),
+        output.Column(title="MESSAGE", value=_message, optional=True, yields=1),
     ]
 
 
@@ -37,7 +38,10 @@ def _style(job: Job) -> str:
 
 
 def _message(job: Job) -> str:
+    """The first line of what is said of a job, unless its state says the same."""
     first = (job.status_message or "").partition("\n")[0]
+    if first.lower() == job.status_code.value.replace("_", " "):
+        return ""
     return first if state_of(job.status_code) is not State.SUCCEEDED or job.level4_excluded_files else ""
 
 
@@ -77,8 +81,8 @@ def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
     conn = database.connection
     outcome = queries.result_of(conn, job.id)
     log = stored_log(settings, job)
-    waits = [*job.wait_for_job_ids]
-    codes = queries.codes_of(conn, waits)
+    codes = queries.codes_of(conn, job.wait_for_job_ids)
+    sizes = {stored.path: stored.size for stored in outcome.outputs} if outcome else {}
     return {
         **as_dict(job),
         "code_repo_url": job.action_repo_url or job.repo_url,
@@ -93,7 +97,7 @@ def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
             {
                 "path": path,
                 "level": level,
-                "size": next((o.size for o in outcome.outputs if o.path == path), None) if outcome else None,
+                "size": sizes.get(path),
                 "held_back": job.level4_excluded_files.get(path),
             }
             for path, level in sorted(job.outputs.items())
@@ -102,7 +106,7 @@ def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
         "unmatched_outputs": list(job.unmatched_outputs),
         "log": str(log) if log else None,
         "kept": _kept(settings, job),
-        "outputs_directory": str(settings.high_workspace(job.workspace)),
+        "outputs_directory": str(settings.high_workspace(job.workspace)) if job.outputs else None,
         "history": [
             {"at": output.utc(entry.at / 1e9), "status_code": entry.to_code.value, "cause": entry.cause}
             for entry in queries.history_of(conn, job.id)
@@ -124,12 +128,8 @@ def show(view: dict[str, Any]) -> None:
     from jobrunner_cli.engine.states import StatusCode
 
     code = StatusCode(view["status_code"])
-    console = output.console()
-    from rich.text import Text
-
-    console.print(
-        Text(f"{theme.glyph(code)} {view['workspace']}/{view['action']}: {theme.word(code)}", theme.style(code))
-    )
+    title = output.one_line(f"{theme.glyph(code)} {view['workspace']}/{view['action']}: {theme.word(code)}")
+    output.line(output.styled(title, theme.style(code)))
     output.pairs(
         {
             "message": view["status_message"] or "",
@@ -144,16 +144,36 @@ def show(view: dict[str, Any]) -> None:
             "started": view["started_at"] or "",
             "ended": view["completed_at"] or "",
             "exit code": "" if view["exit_code"] is None else str(view["exit_code"]),
+            "restarts": str(view["restarts"] or ""),
             "log": view["log"] or "",
             "kept": f"{view['kept']}\nto remove it: jobrunner jobs kill {view['id']} --cleanup" if view["kept"] else "",
-            "outputs in": view["outputs_directory"] if view["outputs"] else "",
+            "no match for": "\n".join(view["unmatched_patterns"]),
+            "not declared": "\n".join(view["unmatched_outputs"]),
+            "outputs in": view["outputs_directory"] or "",
         }
     )
-    for item in view["outputs"]:
-        held_back = f"  held back: {item['held_back']}" if item["held_back"] else ""
-        bytes_ = "" if item["size"] is None else output.size(item["size"])
-        output.line(f"  {item['path']}  {bytes_}  {item['level']}{held_back}")
+    _show_indented(view["outputs"], _output_columns())
     if view["history"]:
         output.line("history")
-        for entry in view["history"]:
-            output.line(f"  {entry['at']}  {entry['status_code']:<24} {entry['cause']}")
+        _show_indented(view["history"], _history_columns())
+
+
+def _output_columns() -> list[output.Column]:
+    return [
+        output.Column(title="", value=lambda item: item["path"]),
+        output.Column(
+            title="", value=lambda item: "" if item["size"] is None else output.size(item["size"]), right=True
+        ),
+        output.Column(title="", value=lambda item: item["level"]),
+        output.Column(title="", value=lambda item: f"held back: {item['held_back']}" if item["held_back"] else ""),
+    ]
+
+
+def _history_columns() -> list[output.Column]:
+    return [output.Column(title="", value=itemgetter(key)) for key in ("at", "status_code", "cause")]
+
+
+def _show_indented(rows: list[dict[str, Any]], columns: list[output.Column]) -> None:
+    """Rows without titles, below a line that says what they are."""
+    for pieces in output.lines(rows, columns, None)[1:]:
+        output.line("  " + "".join(text for text, _ in pieces))

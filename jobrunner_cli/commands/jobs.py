@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from jobrunner_cli.commands.groups import CommandGroup, Entry
+from jobrunner_cli.engine.errors import NotFoundError
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
@@ -33,7 +34,6 @@ app = typer.Typer(cls=Jobs, add_completion=False, rich_markup_mode=None)
 def jobs() -> None:
     """List jobs, look at one, read its log, end it.
 
-    \b
     A job is named by any unambiguous part of its id, or as workspace/action for the latest of those.
 
     \b
@@ -44,14 +44,21 @@ def jobs() -> None:
     """
 
 
+def _count(text: str | int) -> int:
+    if not str(text).isascii() or not str(text).isdigit() or int(text) < 1:
+        msg = f"{text!r} is not a whole number, 1 or more"
+        raise typer.BadParameter(msg)
+    return int(text)
+
+
 _JobName = Annotated[str, typer.Argument(metavar="JOB", help="Part of an id, or workspace/action.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
 
 
 def ls(
-    workspace: Annotated[str | None, typer.Option(help="Only jobs of this workspace.", show_default=False)] = None,
+    workspace: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this workspace.")] = None,
     active: Annotated[bool, typer.Option("--active", help="Only jobs that have not ended.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="The most jobs to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", parser=_count, help="The most jobs to show.")] = 50,
     as_json: _Json = False,
 ) -> None:
     """List the jobs: those that have not ended first, then the newest.
@@ -64,16 +71,23 @@ def ls(
     """
     from jobrunner_cli import diagnostics, output
     from jobrunner_cli.commands import job_view
+    from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.engine.store import queries
 
-    with _database(_load()) as database:
-        jobs = queries.list_jobs(database.connection, limit=limit, workspace=workspace, active_only=active)
+    with reading(load_for_database()) as database:
+        found = queries.list_jobs(database.connection, limit=limit + 1, workspace=workspace, active_only=active)
+    jobs = found[:limit]
+    if len(found) > limit:
+        diagnostics.notice(f"There are more than {limit} jobs; --limit shows more of them.")
     if as_json:
         output.as_json([job_view.as_dict(job) for job in jobs])
     elif jobs:
         output.table(jobs, job_view.columns())
     else:
-        diagnostics.notice("No jobs yet; jobrunner add-job asks for some." if not active else "No job is active.")
+        place = "" if workspace is None else f" in workspace {workspace}"
+        diagnostics.notice(
+            f"No job{place} is active." if active else f"No jobs{place} yet; jobrunner add-job asks for some."
+        )
 
 
 def show(job: _JobName, as_json: _Json = False) -> None:
@@ -86,10 +100,11 @@ def show(job: _JobName, as_json: _Json = False) -> None:
     """
     from jobrunner_cli import output
     from jobrunner_cli.commands import job_view
+    from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
 
-    settings = _load()
-    with _database(settings) as database:
+    settings = load_for_database()
+    with reading(settings) as database:
         found = find_job(database.connection, job)
         details = job_view.details(settings, database, found)
     if as_json:
@@ -110,24 +125,26 @@ def logs(
       jobrunner jobs logs test/describe
       jobrunner jobs logs -f 7ujg
     """
-    from jobrunner_cli import diagnostics
+    from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.engine.running.log_reading import read_log
     from jobrunner_cli.engine.running.session import make_executor
+    from jobrunner_cli.engine.store import queries
 
-    settings = _load()
-    with _database(settings) as database:
+    settings = load_for_database()
+    with reading(settings) as database:
         found = find_job(database.connection, job)
         if follow:
             _say_when_nobody_will_end_it(settings, found)
+        elif found.started_at is None:
+            raise _no_log(settings, found)
         empty = True
         for line in read_log(settings, database, lambda: make_executor(settings), found, follow=follow):
             empty = False
-            text = line if timestamps else _without_timestamp(line)
-            sys.stdout.buffer.write(text + b"\n")
+            sys.stdout.buffer.write((line if timestamps else _without_timestamp(line)) + b"\n")
             sys.stdout.flush()
-    if empty:
-        diagnostics.notice(f"{found.workspace}/{found.action} has no log: it is {found.status_code.value}.")
+        if empty:
+            _say_why_there_is_no_log(settings, queries.job_by_id(database.connection, found.id) or found)
 
 
 def cancel(job: _JobName) -> None:
@@ -158,6 +175,7 @@ def _end(name: str, kind: str, *, cleanup: bool) -> None:
     import time
 
     from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.commands.waiting import wait_for_answers
     from jobrunner_cli.engine.errors import UnreachableError
@@ -167,7 +185,7 @@ def _end(name: str, kind: str, *, cleanup: bool) -> None:
     from jobrunner_cli.engine.store.database import Database
     from jobrunner_cli.engine.work import IntentKind
 
-    settings = _load()
+    settings = load_for_database()
     kinds = [IntentKind(kind), *([IntentKind.CLEANUP] if cleanup else [])]
     with Database(settings.database_path) as database:
         found = find_job(database.connection, name)
@@ -193,23 +211,34 @@ def _say_when_nobody_will_end_it(settings: Settings, job: Job) -> None:
         diagnostics.notice(f"No runner is at work on {settings.workdir}: the job ends when jobrunner run takes it up.")
 
 
+def _say_why_there_is_no_log(settings: Settings, job: Job) -> None:
+    """For a job that printed nothing so far a notice is enough. Raises NotFoundError where nothing will come any more."""
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.engine.states import State, state_of
+
+    if state_of(job.status_code) is not State.RUNNING:
+        raise _no_log(settings, job)
+    diagnostics.notice(f"{job.workspace}/{job.action} has printed nothing yet: it is {job.status_code.value}.")
+
+
+def _no_log(settings: Settings, job: Job) -> NotFoundError:
+    from jobrunner_cli.engine.states import State, state_of
+
+    name = f"{job.workspace}/{job.action}"
+    if state_of(job.status_code) is State.PENDING:
+        return NotFoundError(
+            f"{name} has no log yet: it has not started",
+            hint=f"jobrunner jobs show {job.id} says what it waits for; jobs logs -f waits with it",
+        )
+    if job.started_at is None:
+        return NotFoundError(
+            f"{name} has no log: it ended before it started", hint=f"jobrunner jobs show {job.id} says why"
+        )
+    return NotFoundError(f"the log of {name} ({job.id}) is gone", hint=f"it was stored below {settings.logs_dir}")
+
+
 def _without_timestamp(line: bytes) -> bytes:
     """The line as the job printed it; lines that the log itself adds have no timestamp."""
     stamp, space, rest = line.partition(b" ")
     is_stamp = len(stamp) >= 20 and stamp[4:5] == b"-" and stamp[10:11] == b"T" and stamp.endswith(b"Z")
     return rest if is_stamp and space else line
-
-
-def _load() -> Settings:
-    from jobrunner_cli.engine import settings as settings_module
-    from jobrunner_cli.engine.store.database import ensure_migrated
-
-    settings = settings_module.load()
-    ensure_migrated(settings.database_path)
-    return settings
-
-
-def _database(settings: Settings) -> Any:
-    from jobrunner_cli.engine.store.database import Database
-
-    return Database(settings.database_path, readonly=True)

@@ -16,7 +16,6 @@ def migrate(
 ) -> None:
     """Make the database, or upgrade an existing one after a backup of it.
 
-    \b
     Does nothing to a database that is up to date. An upgrade waits for no runner: stop it first.
 
     \b
@@ -25,10 +24,10 @@ def migrate(
       jobrunner migrate --dbpath /srv/jobrunner/workdir/db.sqlite
     """
     from jobrunner_cli import output
-    from jobrunner_cli.engine import settings as settings_module
+    from jobrunner_cli.commands.loading import load_settings
     from jobrunner_cli.engine.store.migrating import migrate as migrate_database
 
-    path = dbpath if dbpath is not None else settings_module.load().database_path
+    path = dbpath if dbpath is not None else load_settings().database_path
     report = migrate_database(path)
     if as_json:
         output.as_json(

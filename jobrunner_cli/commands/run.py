@@ -14,12 +14,10 @@ def run(
 ) -> None:
     """Run the jobs that were asked for, in the order of their needs.
 
-    \b
     Shows the jobs live on a terminal and writes log lines otherwise. Ctrl-C stops starting jobs and
     leaves when outputs that are being stored are stored; a second one leaves at once. Containers
     that run go on, and the next run takes them up again.
 
-    \b
     With --until-idle the exit code is 1 if a job failed, and what still waits is named.
 
     \b
@@ -29,6 +27,6 @@ def run(
       EXECUTOR=process jobrunner run --until-idle     without a container engine, on dummy data
     """
     from jobrunner_cli.commands.driving import drive
-    from jobrunner_cli.engine import settings as settings_module
+    from jobrunner_cli.commands.loading import load_settings
 
-    raise typer.Exit(drive(settings_module.load(), until_idle=until_idle))
+    raise typer.Exit(drive(load_settings(), until_idle=until_idle))

@@ -143,7 +143,7 @@ def _unknown_actions(unknown: Sequence[str], pipeline: Pipeline) -> UnknownActio
     guesses = list(dict.fromkeys(guess for found in close.values() for guess in found))
     meant = f"; did you mean {' and '.join(repr(guess) for guess in guesses)}?" if guesses else "."
     message = f"project.yaml has no {noun} {shown}{meant} Valid actions are: {', '.join(valid)}"
-    return UnknownActionError(message, hint="`jobrunner project graph` shows the actions of a study")
+    return UnknownActionError(message, hint="project.yaml is read as it is in the commit: is the action committed?")
 
 
 def _shown(name: str) -> str:

@@ -111,12 +111,12 @@ ANSWERS = {
 }
 
 
-#: A log is no JSON, and `check` asks for nothing but the version.
+#: Logs and removals answer without JSON, and `check` asks for nothing but the version.
 ASKED = [
     (answer, verb)
     for answer in ANSWERS
     for verb in VERBS
-    if verb != "check" and (answer, verb) not in {("no json", "logs"), ("no json", "follow")}
+    if verb != "check" and (answer != "no json" or verb not in {"logs", "follow", "remove"})
 ]
 
 
@@ -198,11 +198,11 @@ class PrivateEngine:
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_until(self.answers, f"dockerd does not start: {(self._place / 'log').read_text()[-2000:]}")
+        wait_until(self.answers, f"dockerd does not start, see {self._place / 'log'}")
 
     def answers(self) -> bool:
-        with suppress(docker.errors.DockerException, OSError), closing(docker.APIClient(base_url=self.url)) as client:
-            return bool(client.ping())
+        with suppress(ExecutorUnavailableError):
+            return bool(DockerExecutor(host=self.url, registry=REGISTRY).check())
         return False
 
     def send(self, number: signal.Signals) -> None:

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobrunner_cli.engine.store.locks import workdir_id
+from jobrunner_cli.engine.store.locks import holder_pid, workdir_id
 from support.repositories import StudyRepository
 from support.studies import shell
 
@@ -146,6 +146,10 @@ class WorkDirectory:
         """Everything about one job."""
         shown: dict[str, Any] = json.loads(self.cli("jobs", "show", job, "--json").stdout)
         return shown
+
+    def holder(self) -> int | None:
+        """The process that is at work here, if there is one."""
+        return holder_pid(self.path / "runner.lock")
 
     # The table.
 

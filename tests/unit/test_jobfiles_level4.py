@@ -142,6 +142,7 @@ def test_big_endian_and_old_encodings(tmp_path: Path) -> None:
         b"a\x1fpatient_id\n",
         b"a,b\n" + b"x" * (1 << 21),
         b'a,b\n"' + b"x" * 200_000 + b'",2\n',
+        b'"a\n",' * 900_000,
     ],
 )
 def test_what_is_no_csv_is_held_back(tmp_path: Path, content: bytes) -> None:

@@ -164,6 +164,16 @@ def test_an_action_that_is_no_name_gets_no_log(tmp_path: Path, control: Path, ac
         )
 
 
+def test_a_log_that_cannot_be_placed_everywhere_leaves_nothing_half_done(tmp_path: Path, control: Path) -> None:
+    job = Job(base=tmp_path)
+    compose(control)
+    job.medium.parent.mkdir(parents=True)
+    job.medium.write_text("not a directory")
+    with pytest.raises(JobFilesError, match="cannot store the job's log"):
+        joblog.place(control / "log.txt", directory=tmp_path / "l", metadata={}, stores=job.stores, action="make")
+    assert list((tmp_path / "l").iterdir()) == list((job.high / "metadata").iterdir()) == []
+
+
 def test_a_long_name_of_an_action_is_fine(tmp_path: Path, control: Path) -> None:
     job = Job(base=tmp_path)
     compose(control)

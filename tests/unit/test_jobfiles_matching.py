@@ -252,5 +252,5 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_working_copy_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(JobFilesError, match="cannot look for the outputs: .*os-job-job1: no such file"):
+    with pytest.raises(JobFilesError, match=r"cannot look for the outputs: .*os-job-job1: no such file"):
         Job(base=tmp_path).match(high="*.csv")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import layout, walk
 from jobrunner_cli.engine.jobfiles.walk import open_directory
 from support.jobfiles import NEVER, Job, as_nobody, make_deep, make_socket
@@ -89,25 +91,24 @@ def test_directories_without_permissions(tmp_path: Path) -> None:
     as_nobody(act)
 
 
-def test_while_something_still_writes_there(job: Job) -> None:
-    go_on = threading.Event()
+def test_while_something_still_writes_there_it_is_removed_or_that_is_said(job: Job) -> None:
+    begun = threading.Event()
 
     def write() -> None:
-        for number in range(300):
-            if go_on.is_set():
-                return
-            try:
-                job.make(f"dir-{number % 7}/file-{number}")
-            except OSError:
-                return
+        with suppress(OSError):
+            for number in range(300):
+                directory = job.work / f"dir-{number % 7}"
+                directory.mkdir(exist_ok=True)
+                (directory / f"file-{number}").touch()
+                begun.set()
+        begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    try:
+    begun.wait()
+    with suppress(JobFilesError):
         layout.remove(job.directory)
-    finally:
-        go_on.set()
-        writer.join()
+    writer.join()
     layout.remove(job.directory)
     assert not job.directory.root.exists()
 

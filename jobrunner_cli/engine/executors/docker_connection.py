@@ -83,6 +83,7 @@ class EngineConnection:
 
         Raises ExecutorUnavailableError.
         """
+        self._see_the_socket()
         with self._lock:
             version = self._version
         return self._connect(doing, version, timeout)
@@ -106,6 +107,14 @@ class EngineConnection:
         except OSError as error:
             self.forget()
             raise self.unavailable(error, self._timeout) from error
+
+    def _see_the_socket(self) -> None:
+        """Knock where it costs next to nothing: an absent or departing engine is told at once and in few words.
+
+        It also spares docker-py an attempt to connect whose socket it would leave open when that fails.
+        """
+        if self.address.startswith("unix:"):
+            self.knock()
 
     @contextmanager
     def translated(self, doing: str, limit: float) -> Iterator[None]:
@@ -140,6 +149,7 @@ class EngineConnection:
             client.close()
 
     def _take(self, doing: str, limit: float) -> APIClient:
+        self._see_the_socket()
         with self._lock:
             client = self._idle.pop() if self._idle else None
             version = self._version
@@ -199,6 +209,9 @@ def _checked_address(host: str | None) -> str:
             f"DOCKER_HOST={parts.scheme}://… is not an engine's address",
             hint="use unix:///path, tcp://host:port or ssh://user@host:22",
         )
+    if parts.scheme == "unix":
+        # `unix://run/docker.sock` is taken for the absolute path, as docker-py takes it.
+        return f"unix:///{(parts.netloc + parts.path).lstrip('/')}"
     if parts.scheme == "ssh" and port is None:
         return f"{address.rstrip('/')}:22"
     return address
@@ -255,10 +268,11 @@ def _reason(error: BaseException, limit: float) -> str:
         if isinstance(current, BaseException) and current not in seen:
             seen.append(current)
             pending += [*current.args, getattr(current, "reason", None), current.__cause__, current.__context__]
-    if any(isinstance(each, Timeout | PoolTimeout | TimeoutError) for each in seen):
-        return f"no answer within {limit:g} s"
     for each in seen:
         if isinstance(each, OSError) and each.strerror:
             return each.strerror.lower()
+    # Afterwards: urllib3 counts every failure to connect as a time-out.
+    if any(isinstance(each, Timeout | PoolTimeout | TimeoutError) for each in seen):
+        return f"no answer within {limit:g} s"
     words = next((text for each in reversed(seen) if (text := str(each))), type(error).__name__)
     return shorten(words, 200, placeholder="…")

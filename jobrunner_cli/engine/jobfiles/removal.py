@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jobrunner_cli.engine.jobfiles.walk import Descent, held, open_directory
 
-_TRIES = 5
+#: Something that still writes there loses such a race sooner or later; an endless writer wins it, and is an error.
+_TRIES = 100
 #: What is seen when something still writes there, or when a listing skipped a name while others were removed.
 _TRY_AGAIN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENOTDIR})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from typing import Annotated, ClassVar, NoReturn
@@ -73,8 +74,7 @@ def root(
 
 def main() -> NoReturn:
     """Run a command and exit with its documented code. A traceback is shown only to those who ask for it."""
-    # Names of files need not be text in any encoding, and not every terminal has the legend's glyphs.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         code = _run()
         sys.stdout.flush()
@@ -85,6 +85,16 @@ def main() -> NoReturn:
     # The process ends: looking for garbage in what it leaves would take longer than some commands.
     gc.freeze()
     sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """Have streams that take everything that is written to them."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be text in any encoding, and not every terminal has the legend's glyphs.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # A stream that was closed before the start is None.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def _run() -> int:

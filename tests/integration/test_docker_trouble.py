@@ -186,7 +186,7 @@ class PrivateEngine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        key = self._place.name
+        key = self._place.name.encode().hex()
         with (self._place / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -15,8 +15,9 @@ from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWa
 if TYPE_CHECKING:
     from requests import Response
 
-#: The changes that a runner does not make itself and that matter to it.
-_CHANGES = ["die", "destroy"]
+#: The one change that a runner does not make itself and that matters to it; whoever removes a running container kills
+#: it first.
+_CHANGES = ["die"]
 #: Seconds that an engine may take at most from telling of a death to having it in its list.
 _LOOK_BACK = 10
 

@@ -109,7 +109,7 @@ class Executor(Protocol):
         ...
 
     def events(self, owner: str) -> EventStream:
-        """A stream of hints that one of this owner's containers has ended or is gone; `list` then says so, too.
+        """A stream of hints that one of this owner's containers has ended; `list` then says so, too.
 
         Raises ExecutorUnavailableError.
         """

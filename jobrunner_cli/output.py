@@ -123,7 +123,8 @@ def one_line(text: str) -> str:
 
 def styled(text: str, style: str) -> str:
     """A text as it is written to stdout: in its style, if that is a terminal with colours."""
-    if not style or not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") in {None, "dumb"}:
+    capable = sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}
+    if not style or not capable or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{';'.join(_SGR[word] for word in style.split())}m{text}\x1b[0m"
 

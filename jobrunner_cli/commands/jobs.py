@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -45,8 +46,8 @@ def jobs() -> None:
 
 
 def _count(text: str | int) -> int:
-    if not str(text).isascii() or not str(text).isdigit() or int(text) < 1:
-        msg = f"{text!r} is not a whole number, 1 or more"
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", str(text)):
+        msg = f"{text!r} is not a whole number from 1 to 999999999"
         raise typer.BadParameter(msg)
     return int(text)
 
@@ -239,6 +240,6 @@ def _no_log(settings: Settings, job: Job) -> NotFoundError:
 
 def _without_timestamp(line: bytes) -> bytes:
     """The line as the job printed it; lines that the log itself adds have no timestamp."""
-    stamp, space, rest = line.partition(b" ")
+    stamp, _, rest = line.partition(b" ")
     is_stamp = len(stamp) >= 20 and stamp[4:5] == b"-" and stamp[10:11] == b"T" and stamp.endswith(b"Z")
-    return rest if is_stamp and space else line
+    return rest if is_stamp else line

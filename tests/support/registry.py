@@ -81,7 +81,8 @@ def serving() -> Iterator[Registry]:
             if self.command == "GET":
                 self.wfile.write(content)
 
-        do_HEAD = do_GET
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             """The tests' output is not a server's log."""

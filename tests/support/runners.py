@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from support.studies import shell
 log = logging.getLogger(__name__)
 
 #: Seconds after which something that should happen is said not to happen; never waited for in full.
-PATIENCE = 60.0
+PATIENCE = 20.0
 T = TypeVar("T")
 
 
@@ -309,11 +309,11 @@ def _is_shim(pid: int, control: Path) -> bool:
         return False
 
 
-def engine_client() -> Any:
-    """A client of the engine that DOCKER_HOST names."""
+def engine_client(url: str | None = None) -> Any:
+    """A client of this engine, or of the one that DOCKER_HOST names."""
     import docker
 
-    return docker.APIClient(base_url=os.environ["DOCKER_HOST"], timeout=30)
+    return docker.APIClient(base_url=url or os.environ["DOCKER_HOST"], timeout=30)
 
 
 class _StartedContainers:
@@ -344,7 +344,9 @@ class _StartedContainers:
             return Counter(self._seen)
 
     def close(self) -> None:
-        self._events.close()
+        # The engine may have gone away under the stream.
+        with suppress(Exception):
+            self._events.close()
         self._client.close()
 
 

@@ -38,7 +38,9 @@ def texts(items: list[bytes]) -> list[bytes]:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 41, 1000])
 def test_lines_do_not_depend_on_where_the_body_is_cut(size: int) -> None:
-    body = message(OUT, b"one\n") + message(ERR, b"two\n") + frame(OUT, b"") + message(OUT, b"\n") + message(OUT, b"end")
+    body = (
+        message(OUT, b"one\n") + message(ERR, b"two\n") + frame(OUT, b"") + message(OUT, b"\n") + message(OUT, b"end")
+    )
     assert texts(lines(body, size)) == [b"one", b"two", b"", b"end"]
 
 

@@ -258,6 +258,8 @@ def explanation(error: APIError) -> str:
 
 def _reason(error: BaseException, limit: float) -> str:
     """The root of a failed call in a few words; wrapped errors of three libraries are no reading for people."""
+    from http.client import IncompleteRead
+
     from requests.exceptions import Timeout
     from urllib3.exceptions import TimeoutError as PoolTimeout
 
@@ -274,5 +276,7 @@ def _reason(error: BaseException, limit: float) -> str:
     # Afterwards: urllib3 counts every failure to connect as a time-out.
     if any(isinstance(each, Timeout | PoolTimeout | TimeoutError) for each in seen):
         return f"no answer within {limit:g} s"
+    if any(isinstance(each, IncompleteRead) for each in seen):
+        return "it broke off in the middle"
     words = next((text for each in reversed(seen) if (text := str(each))), type(error).__name__)
     return shorten(words, 200, placeholder="…")

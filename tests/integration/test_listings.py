@@ -1,0 +1,325 @@
+"""`jobs ls`, `jobs show` and `jobs logs`: what they list, and how on a terminal, in a pipe and as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobrunner_cli.engine.states import TABLE, StatusCode
+from jobrunner_cli.engine.store.changes import record_verdict
+from jobrunner_cli.engine.store.database import Connection
+from support.store import make_job, make_outcome, new_database
+from support.terminal import jobrunner, on_terminal, without_colours
+
+HOUR = 3600
+#: The keys of a job, as scripts rely on them.
+JOB_KEYS = {
+    "id", "job_request_id", "workspace", "action", "state", "status_code", "status_message", "repo_url", "commit",
+    "run_command", "requires_db", "database_name", "needs", "wait_for", "created_at", "started_at", "completed_at",
+    "updated_at",
+}  # fmt: skip
+MORE_KEYS = {
+    "code_repo_url", "code_commit", "image_id", "restarts", "why", "hint", "exit_code", "dependencies", "outputs",
+    "unmatched_patterns", "unmatched_outputs", "log", "kept", "outputs_directory", "history",
+}  # fmt: skip
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WORKDIR", str(tmp_path))
+    monkeypatch.setenv("EXECUTOR", "process")
+    return tmp_path
+
+
+def at(seconds_ago: float) -> int:
+    return int(time.time() - seconds_ago)
+
+
+@pytest.fixture
+def jobs(workdir: Path) -> Path:
+    """One job in each of the states that a listing tells apart."""
+    started = {"created_at": at(2 * HOUR + 60), "started_at": at(2 * HOUR)}
+    new_database(
+        workdir,
+        make_job("waiting000000000", StatusCode.WAITING_ON_WORKERS, action="wait", created_at=at(61)),
+        make_job("running000000000", StatusCode.EXECUTING, action="run", status_message="Executing", **started),
+        make_job(
+            "succeeded0000000", StatusCode.SUCCEEDED, action="done", status_message="Completed successfully",
+            completed_at=started["started_at"] + 75, **started,
+        ),
+        make_job(
+            "failed0000000000", StatusCode.NONZERO_EXIT, action="a_rather_long_name_of_an_action", workspace="other",
+            status_message="Job exited with an error: the file data.csv, which the command wanted to read, is empty\nmore",
+            completed_at=started["started_at"] + 5, **started,
+        ),
+    ).close()  # fmt: skip
+    return workdir
+
+
+def listed(*words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(jobrunner("jobs", "ls", *words, "--json").stdout)
+    return found
+
+
+# jobs ls.
+
+
+def test_listing_in_a_pipe_is_plain_whole_and_without_trailing_blanks(jobs: Path):
+    done = jobrunner("jobs", "ls")
+    assert done.stderr == ""
+    title, *lines = done.stdout.splitlines()
+    assert title.split() == ["ID", "WORKSPACE", "ACTION", "STATE", "AGE", "TIME", "MESSAGE"]
+    assert [line.split()[0] for line in lines] == [
+        "waiting000000000", "running000000000", "failed0000000000", "succeeded0000000",
+    ]  # fmt: skip
+    assert all(line == line.rstrip() and "\x1b" not in line for line in [title, *lines])
+    waiting, running, failed, succeeded = lines
+    assert "waiting for a worker" in waiting
+    assert "2h 01m  2h 00m" in running
+    assert failed.endswith("is empty")
+    assert succeeded.endswith("2h 01m  1m 15s")
+
+
+def test_columns_that_no_job_fills_are_left_out(workdir: Path):
+    new_database(workdir, make_job(status_message="Created")).close()
+    assert jobrunner("jobs", "ls").stdout.splitlines()[0].split() == ["ID", "WORKSPACE", "ACTION", "STATE", "AGE"]
+
+
+def test_json_of_a_listing_has_the_keys_that_scripts_rely_on(jobs: Path):
+    found = listed()
+    assert {frozenset(job) for job in found} == {frozenset(JOB_KEYS)}
+    by_action = {job["action"]: job for job in found}
+    assert by_action["run"]["state"] == "running"
+    assert by_action["run"]["completed_at"] is None
+    assert by_action["done"]["started_at"].endswith("Z")
+    assert listed("--workspace", "nowhere") == []
+
+
+def test_listing_is_narrowed_by_workspace_state_and_number(jobs: Path):
+    assert {job["workspace"] for job in listed("--workspace", "other")} == {"other"}
+    assert [job["action"] for job in listed("--active")] == ["wait", "run"]
+    assert [job["action"] for job in listed("--limit", "3")] == ["wait", "run", "a_rather_long_name_of_an_action"]
+
+
+def test_listing_that_leaves_jobs_out_says_so_beside_it(jobs: Path):
+    notice = "There are more than 2 jobs; --limit shows more of them.\n"
+    for form in ([], ["--json"]):
+        assert jobrunner("jobs", "ls", "--limit", "2", *form).stderr == notice
+        assert jobrunner("jobs", "ls", "--limit", "4", *form).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "No jobs yet; jobrunner add-job asks for some."),
+        (["--workspace", "ws1"], "No jobs in workspace ws1 yet; jobrunner add-job asks for some."),
+        (["--active"], "No job is active."),
+        (["--active", "--workspace", "ws1"], "No job in workspace ws1 is active."),
+    ],
+    ids=" ".join,
+)
+def test_empty_listing_is_said_beside_nothing(workdir: Path, words: list[str], said: str):
+    new_database(workdir).close()
+    done = jobrunner("jobs", "ls", *words)
+    assert (done.stdout, done.stderr) == ("", said + "\n")
+    assert jobrunner("jobs", "ls", *words, "--json").stdout == "[]\n"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_listing_fits_the_terminal_one_line_a_job(jobs: Path, columns: int):
+    lines = without_colours(on_terminal("jobs", "ls", columns=columns)).splitlines()
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= columns
+    for line, (glyph, word) in zip(
+        lines[1:],
+        [("◌", "waiting for a worker"), ("●", "executing"), ("✘", "nonzero exit"), ("✔", "succeeded")],
+        strict=True,
+    ):
+        assert line.startswith(glyph)
+        assert word in line
+
+
+def test_shortened_id_on_a_narrow_terminal_still_names_its_job(jobs: Path):
+    line = without_colours(on_terminal("jobs", "ls", columns=60)).splitlines()[1]
+    shown = line.split()[1]
+    assert len(shown) == 8
+    assert json.loads(jobrunner("jobs", "show", shown, "--json").stdout)["action"] == "wait"
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}], ids=str)
+@pytest.mark.parametrize("words", [["ls"], ["show", "ws/done"]], ids=" ".join)
+def test_no_colours_where_they_are_not_wanted(jobs: Path, environment: dict[str, str], words: list[str]):
+    coloured = on_terminal("jobs", *words, columns=100)
+    plain = on_terminal("jobs", *words, columns=100, **environment)
+    assert "\x1b[" in coloured
+    assert "\x1b" not in plain
+    assert "✔" in plain
+
+
+def test_what_a_message_holds_cannot_steer_the_terminal(workdir: Path):
+    message = "Internal error: \x1b[2J\x1b]0;title\x07gone\r\u202e"
+    new_database(workdir, make_job(code=StatusCode.INTERNAL_ERROR, status_message=message, completed_at=at(5))).close()
+    for words in (["ls"], ["show", "job1"]):
+        done = jobrunner("jobs", *words)
+        assert "gone" in done.stdout
+        assert not {"\x1b", "\x07", "\r", "\u202e"} & set(done.stdout)
+
+
+# Naming a job.
+
+
+@pytest.mark.parametrize("command", ["show", "logs", "cancel", "kill"])
+def test_unknown_job_is_not_found(jobs: Path, command: str):
+    done = jobrunner("jobs", command, "nowhere/nothing", code=4)
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "jobrunner: there is no job 'nowhere/nothing'",
+        "  hint: jobrunner jobs ls lists them; name one by part of its id or as workspace/action",
+    ]
+
+
+@pytest.mark.parametrize("command", ["show", "logs", "cancel", "kill"])
+def test_ambiguous_name_lists_the_candidates_and_does_nothing(jobs: Path, command: str):
+    before = listed()
+    first, *candidates, hint = jobrunner("jobs", command, "0000000", code=4).stderr.splitlines()
+    assert first == "jobrunner: '0000000' may be any of 4 jobs:"
+    assert {line.split()[1] for line in candidates} == {
+        "ws/wait", "ws/run", "ws/done", "other/a_rather_long_name_of_an_action",
+    }  # fmt: skip
+    assert hint == "  hint: give more of its id"
+    assert listed() == before
+
+
+@pytest.mark.parametrize("name", ["succeeded0000000", "succ", "SUCCEEDED", "cceeded", "ws/done"])
+def test_job_is_named_by_part_of_its_id_or_by_its_action(jobs: Path, name: str):
+    assert json.loads(jobrunner("jobs", "show", name, "--json").stdout)["id"] == "succeeded0000000"
+
+
+# jobs show.
+
+
+@pytest.fixture
+def judged(workdir: Path) -> Connection:
+    """A job on which there is a verdict, with a file that was held back."""
+    job = make_job(
+        "held000000000000", StatusCode.FINALIZING, created_at=at(100), started_at=at(90), requires_outputs_from=("make",),
+        outputs={"out/a.csv": "highly_sensitive", "out/report.html": "moderately_sensitive"},
+        level4_excluded_files={"out/report.html": "it is too large"}, unmatched_outputs=("out/stray.txt",),
+        status_message="Completed successfully, but 1 file was held back", restarts=2,
+    )  # fmt: skip
+    conn = new_database(workdir, job)
+    assert record_verdict(conn, job, make_outcome(hint="the log says why", exit_code=0), time.time_ns())
+    return conn
+
+
+def test_show_tells_everything_about_a_job(judged: Connection):
+    judged.close()
+    text = jobrunner("jobs", "show", "held").stdout
+    shown = {line[:12].strip(): line[14:] for line in text.splitlines() if line[:1].isalpha()}
+    assert text.splitlines()[0] == "● ws/describe: finalizing"
+    assert shown["hint"] == "the log says why"
+    assert shown["needs"] == "make"
+    assert shown["restarts"] == "2"
+    assert shown["no match for"] == "out/c*.csv"
+    assert shown["not declared"] == "out/stray.txt"
+    assert "  out/report.html    moderately_sensitive  held back: it is too large" in text.splitlines()
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_json_of_one_job_has_the_keys_that_scripts_rely_on(judged: Connection):
+    judged.close()
+    view = json.loads(jobrunner("jobs", "show", "held", "--json").stdout)
+    assert set(view) == JOB_KEYS | MORE_KEYS
+    assert {frozenset(entry) for entry in view["outputs"]} == {frozenset({"path", "level", "size", "held_back"})}
+    assert [entry["held_back"] for entry in view["outputs"]] == [None, "it is too large"]
+
+
+def test_names_of_files_need_not_be_text(workdir: Path):
+    outputs = {"out/\udce9.csv": "highly_sensitive"}
+    new_database(workdir, make_job(code=StatusCode.SUCCEEDED, completed_at=at(1), outputs=outputs)).close()
+    assert "out/\\udce9.csv" in jobrunner("jobs", "show", "job1").stdout
+    assert json.loads(jobrunner("jobs", "show", "job1", "--json").stdout)["outputs"][0]["path"] == "out/\udce9.csv"
+
+
+def test_waiting_job_says_why_and_that_nobody_is_at_work(workdir: Path):
+    new_database(
+        workdir,
+        make_job("first00000000000", action="first"),
+        make_job("second0000000000", StatusCode.WAITING_ON_DEPENDENCIES, action="second", wait_for_job_ids=("first00000000000",)),
+    ).close()  # fmt: skip
+    view = json.loads(jobrunner("jobs", "show", "ws/second", "--json").stdout)
+    assert view["dependencies"] == [{"id": "first00000000000", "status_code": "created"}]
+    assert view["why"] == [
+        "it needs first (first00000000000), which is created",
+        f"no runner is at work on {workdir}: jobrunner run starts one",
+    ]
+
+
+@pytest.mark.parametrize("code", list(TABLE), ids=lambda code: code.value)
+def test_every_code_is_shown_by_glyph_and_word(workdir: Path, code: StatusCode):
+    new_database(workdir, make_job(code=code, workspace="../odd", run_command=None)).close()
+    assert jobrunner("jobs", "show", "job1").stdout.splitlines()[0].partition(" ")[2].startswith("../odd/describe: ")
+    assert listed()[0]["status_code"] == code.value
+
+
+# jobs logs.
+
+NAME = "ws/describe"
+
+
+@pytest.mark.parametrize(
+    ("code", "started", "said"),
+    [
+        (StatusCode.CREATED, None, f"jobrunner: {NAME} has no log yet: it has not started"),
+        (StatusCode.WAITING_ON_DEPENDENCIES, None, f"jobrunner: {NAME} has no log yet: it has not started"),
+        (StatusCode.DEPENDENCY_FAILED, None, f"jobrunner: {NAME} has no log: it ended before it started"),
+        (StatusCode.INTERNAL_ERROR, None, f"jobrunner: {NAME} has no log: it ended before it started"),
+        (StatusCode.SUCCEEDED, 1_700_000_000, f"jobrunner: the log of {NAME} (job1) is gone"),
+        (StatusCode.NONZERO_EXIT, 1_700_000_000, f"jobrunner: the log of {NAME} (job1) is gone"),
+        (StatusCode.INTERNAL_ERROR, 1_700_000_000, f"jobrunner: the log of {NAME} (job1) is gone"),
+    ],
+)
+def test_missing_log_is_explained(workdir: Path, code: StatusCode, started: int | None, said: str):
+    ended = None if code in {StatusCode.CREATED, StatusCode.WAITING_ON_DEPENDENCIES} else 1_700_000_100
+    new_database(workdir, make_job(code=code, started_at=started, completed_at=ended)).close()
+    done = jobrunner("jobs", "logs", "job1", code=4)
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0] == said
+
+
+def test_job_that_is_being_laid_out_has_printed_nothing_yet(workdir: Path):
+    new_database(workdir, make_job(code=StatusCode.PREPARING, started_at=at(1))).close()
+    done = jobrunner("jobs", "logs", "job1")
+    assert (done.stdout, done.stderr) == ("", f"{NAME} has printed nothing yet: it is preparing.\n")
+
+
+@pytest.fixture
+def logged(workdir: Path) -> Path:
+    """An ended job whose log is stored."""
+    ended = 1_700_000_100
+    new_database(workdir, make_job(code=StatusCode.SUCCEEDED, started_at=ended - 9, completed_at=ended)).close()
+    month = time.strftime("%Y-%m", time.gmtime(ended))
+    log = workdir / "high_privacy/logs" / month / "os-job-job1/logs.txt"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"2023-11-14T22:14:51.000000001Z first \xe9\n2023-11-14T22:14:52.5Z\n\nstate: succeeded\n")
+    return log
+
+
+@pytest.mark.parametrize("words", [[], ["-f"], ["--follow"]], ids=str)
+def test_stored_log_is_printed_without_timestamps_and_byte_by_byte(logged: Path, words: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-m", "jobrunner_cli", "jobs", "logs", "job1", *words], capture_output=True, check=True
+    )
+    assert done.stdout == b"first \xe9\n\n\nstate: succeeded\n"
+    assert done.stderr == b""
+
+
+def test_timestamps_are_kept_for_those_who_ask(logged: Path):
+    logged.write_text("2023-11-14T22:14:51.000000001Z first\nstate: succeeded\n")
+    assert jobrunner("jobs", "logs", "job1", "--timestamps").stdout == logged.read_text()

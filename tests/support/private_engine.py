@@ -1,0 +1,101 @@
+"""A Docker engine of a test's own, which may be stopped, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+
+from support.runners import PATIENCE, engine_client, until
+from support.surroundings import ROOT
+
+
+class PrivateEngine:
+    """The engine of a checkout somewhere else: nothing is shared with the one that other tests use."""
+
+    def __init__(self, path: Path) -> None:
+        shutil.copytree(ROOT / "docker", path / "docker", ignore=shutil.ignore_patterns("__pycache__"))
+        self._script = path / "docker/engine.py"
+        self._say("start")
+        self.url = self._say("env").strip().removeprefix("export DOCKER_HOST=")
+        self._run_dir = Path(self.url.removeprefix("unix://")).parent
+        self._command = [os.fsdecode(word) for word in self._cmdline(self._pid()).split(b"\0") if word]
+
+    def terminate(self) -> None:
+        """Have it shut down, as when the machine goes down or the engine is upgraded: its containers are ended."""
+        pid = self._pid()
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: self._cmdline(pid) == b"", "the engine's end")
+
+    def kill(self) -> None:
+        """Kill the daemon alone: its containers are orphans until it comes back, which then ends them."""
+        self._kill([self._pid()])
+
+    def cut_power(self) -> None:
+        """Kill everything at once: daemon, helpers and what is in the containers."""
+        with closing(engine_client(self.url)) as client:
+            inside = [client.inspect_container(container["Id"])["State"]["Pid"] for container in client.containers()]
+        helpers = [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit()
+            and os.fsencode(self._run_dir) + b"/" in (line := self._cmdline(int(entry.name)))
+            and b"containerd" in line.split(b"\0")[0]
+        ]
+        self._kill([self._pid(), *helpers, *inside])
+
+    def hang(self) -> None:
+        """Have it accept connections and answer none."""
+        os.kill(self._pid(), signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Have it answer again."""
+        os.kill(self._pid(), signal.SIGCONT)
+
+    def start_again(self) -> None:
+        """Start the daemon with the words and the data that it had."""
+        (self._run_dir / "docker.pid").unlink(missing_ok=True)
+        with (self._run_dir / "again.log").open("ab") as log:
+            subprocess.Popen(
+                self._command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        until(self._answers, "the engine's answer")
+
+    def close(self) -> None:
+        """End it and remove its data."""
+        self._say("stop", "--purge")
+
+    def _answers(self) -> bool:
+        with suppress(Exception), closing(engine_client(self.url)) as client:
+            return bool(client.ping())
+        return False
+
+    def _kill(self, pids: list[int]) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: all(self._cmdline(pid) == b"" for pid in pids), "the end of the killed processes")
+
+    def _pid(self) -> int:
+        return int((self._run_dir / "docker.pid").read_text())
+
+    @staticmethod
+    def _cmdline(pid: int) -> bytes:
+        """The words of a process; nothing for one that is gone, or is gone but for its entry."""
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return b""
+
+    def _say(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, self._script, *words],
+            env={**os.environ, "DOCKER_HOST": "unix:///nobody/is/here.sock"},
+            capture_output=True, text=True, timeout=2 * PATIENCE,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout

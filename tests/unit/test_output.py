@@ -1,0 +1,134 @@
+"""How results are laid out: tables in any width, and times and sizes as people say them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobrunner_cli import output
+from jobrunner_cli.output import Column, Line, ago, duration, one_line, size, utc
+
+
+def text_of(line: Line) -> str:
+    return "".join(text for text, _ in line)
+
+
+def width_of(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1 for char in text)
+
+
+COLUMNS = [
+    Column(title="ID", value=lambda row: row[0], yields=3, least=4, prefix=True),
+    Column(title="NAME", value=lambda row: row[1], yields=4, least=6),
+    Column(title="AGE", value=lambda row: row[2], right=True, yields=2),
+    Column(title="MESSAGE", value=lambda row: row[3], optional=True, yields=1),
+]
+ROWS = [("abcdefgh", "a_long_name", "3h 10m", "something went wrong"), ("ijklmnop", "b", "1s", "")]
+
+
+def shown(width: int | None) -> list[str]:
+    return [text_of(line) for line in output.lines(ROWS, COLUMNS, width)]
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    assert shown(None) == [
+        "ID        NAME            AGE  MESSAGE",
+        "abcdefgh  a_long_name  3h 10m  something went wrong",
+        "ijklmnop  b                1s",
+    ]
+
+
+def test_columns_give_way_in_their_order():
+    assert shown(51) == shown(None)
+    assert shown(45)[1] == "abcdefgh  a_long_name  3h 10m  something wen…"
+    assert shown(38)[1] == "abcdefgh  a_long_name  3h 10m"
+    assert shown(28)[1] == "abcdefgh  a_long_name"
+    assert shown(20)[1] == "abcdefg  a_long_name"
+    assert shown(17)[1] == "abcd  a_long_name"
+    assert shown(14)[1] == "abcd  a_long_…"
+    # Less than this they cannot give.
+    assert shown(3)[1] == "abcd  a_lon…"
+
+
+def test_column_that_no_row_fills_is_left_out_if_it_may_be():
+    assert text_of(output.lines(ROWS[1:], COLUMNS, None)[0]) == "ID        NAME  AGE"
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=30), st.text(max_size=30), st.text(max_size=8), st.text(max_size=60)), min_size=1
+    ),
+    st.integers(12, 120),
+)
+def test_no_line_is_wider_than_the_terminal_or_ends_in_blanks(rows: list[tuple[str, str, str, str]], width: int):
+    made = [text_of(line) for line in output.lines(rows, COLUMNS, width)]
+    assert len(made) == len(rows) + 1
+    assert all(width_of(text) <= width for text in made)
+    assert all(text == text.rstrip(" ") for text in made)
+    assert all("\n" not in text and "\x1b" not in text for text in made)
+
+
+def test_wide_characters_take_two_columns():
+    rows = [("a", "日本語日本語日本語", "1s", ""), ("b", "plain", "1s", "")]
+    made = [text_of(line) for line in output.lines(rows, COLUMNS, 16)]
+    assert made[1] == "a   日本語日本…"
+    assert made[2] == "b   plain"
+
+
+def test_styles_go_with_their_cells():
+    columns = [Column(title="A", value=str, style=lambda row: "green" if row else "")]
+    assert output.lines([1, 0], columns, None) == [[("A", "bold")], [("1", "green")], [("0", "")]]
+
+
+@given(st.text())
+def test_one_line_has_nothing_that_a_terminal_obeys(text: str):
+    kept = one_line(text)
+    assert len(kept) == len(text)
+    assert all(char.isprintable() for char in kept)
+
+
+def test_bytes_of_file_names_that_are_not_text_are_kept():
+    assert one_line("caf\udce9\n") == "caf\udce9 "
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "0s"),
+        (0.9, "0s"),
+        (59.9, "59s"),
+        (60, "1m 00s"),
+        (3599, "59m 59s"),
+        (3600, "1h 00m"),
+        (86399, "23h 59m"),
+        (86400, "1d 0h"),
+        (30 * 86400 + 7200, "30d 2h"),
+    ],
+)
+def test_durations_as_people_say_them(seconds: float, said: str):
+    assert duration(seconds) == said
+    assert ago(1000.0, now=1000.0 + seconds) == said
+
+
+def test_times_that_are_not_known_are_nothing():
+    assert ago(None) == ""
+    assert utc(None) is None
+    assert utc(1_700_000_000.9) == "2023-11-14T22:13:20Z"
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1.5 * 2**20, "1.5 MiB"),
+        (2**30, "1.0 GiB"),
+        (2**42, "4096.0 GiB"),
+    ],
+)
+def test_sizes_as_people_say_them(count: float, said: str):
+    assert size(count) == said

@@ -28,7 +28,7 @@ class Progress:
         self._live = live
         self._jobs: dict[str, Job] = {}
         self._trouble: str | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._console: Any = None
 
     def say(self, text: str) -> None:

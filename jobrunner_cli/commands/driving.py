@@ -52,7 +52,7 @@ def drive(
             return ExitCode.INTERRUPTED if signal.SIGINT in received else ExitCode.FINE
         if not quiet:
             _say_what_is_left(board)
-        failed = [job for job in board.ended.values() if state_of(job.status_code) is State.FAILED]
+        failed = [code for code in board.ended.values() if state_of(code) is State.FAILED]
         return ExitCode.FAILED if failed else ExitCode.FINE
 
 

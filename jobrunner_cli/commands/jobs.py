@@ -130,6 +130,7 @@ def logs(
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.engine.running.log_reading import read_log
     from jobrunner_cli.engine.running.session import make_executor
+    from jobrunner_cli.engine.states import State, state_of
     from jobrunner_cli.engine.store import queries
 
     settings = load_for_database()
@@ -137,7 +138,7 @@ def logs(
         found = find_job(database.connection, job)
         if follow:
             _say_when_nobody_will_end_it(settings, found)
-        elif found.started_at is None:
+        elif found.started_at is None and state_of(found.status_code) is not State.RUNNING:
             raise _no_log(settings, found)
         empty = True
         for line in read_log(settings, database, lambda: make_executor(settings), found, follow=follow):

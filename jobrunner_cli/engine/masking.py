@@ -65,6 +65,12 @@ class Masker:
         """The text with every secret replaced by the mask."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
+    def mask_bytes(self, line: bytes) -> bytes:
+        """The same for bytes that may be no text."""
+        if self._pattern is None:
+            return line
+        return self.mask(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
 
 def _forms(secret: str) -> Iterator[str]:
     """Every way in which a secret may turn up. Logs are masked by the line, so the lines of a key count singly."""

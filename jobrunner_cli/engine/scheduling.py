@@ -56,6 +56,8 @@ class _Look:
         running = [job for job in jobs if job.state is State.RUNNING]
         self._used = sum((job.weight for job in running), Fraction(0))
         self._used_db = sum((job.weight for job in running if job.requires_db), Fraction(0))
+        self._kept_free = Fraction(0)
+        self._database_reserved = False
         # Exact sums are slow, and in a burst hundreds of jobs meet a machine that is full anyway.
         self._full = self._used >= world.max_workers
         self._running_in: dict[str, int] = {}
@@ -196,8 +198,8 @@ class _Look:
                         ),
                     )
             case ContainerState.CREATED:
-                if not self._world.draining:
-                    self._decide(job, Decision(job_id=job.id, effect=EffectKind.START))
+                # The start was confirmed, so the engine has forgotten it: it went down hard.
+                self._decide(job, Decision(job_id=job.id, effect=EffectKind.RESET, cause="its start was lost"))
             case None:
                 self._decide(job, Decision(job_id=job.id, effect=EffectKind.RESET, cause="the container disappeared"))
 
@@ -268,9 +270,15 @@ class _Look:
             lacking = StatusCode.WAITING_ON_WORKERS if reserved else self._lacking(job)
             if lacking is None:
                 self._start_one(job)
+                continue
+            self._hold(job, lacking)
+            if not self._is_starved(job):
+                continue
+            if lacking is StatusCode.WAITING_ON_WORKERS:
+                reserved = True
             else:
-                self._hold(job, lacking)
-                reserved = reserved or self._is_starved(job)
+                # What it waits for is a database slot: others may use the workers that it will not need then.
+                self._reserve_database(job)
 
     def _rank_in_workspace(self, job: ActiveJob) -> tuple[bool, bool, int, str]:
         starved_heavy = job.weight > 1 and self._is_starved(job)
@@ -282,13 +290,24 @@ class _Look:
 
     def _lacking(self, job: ActiveJob) -> StatusCode | None:
         """The capacity that is not there; a job that no empty machine could hold fits an empty one."""
-        if self._full or (self._used and self._used + job.weight > self._world.max_workers):
+        taken = self._used + self._kept_free
+        if self._full or (self._used and taken + job.weight > self._world.max_workers):
             return StatusCode.WAITING_ON_WORKERS
-        if job.requires_db and self._used_db and self._used_db + job.weight > self._world.max_db_workers:
+        if not job.requires_db:
+            return None
+        if self._database_reserved or (self._used_db and self._used_db + job.weight > self._world.max_db_workers):
             return StatusCode.WAITING_ON_DB_WORKERS
         return None
 
+    def _reserve_database(self, job: ActiveJob) -> None:
+        self._database_reserved = True
+        self._kept_free += job.weight
+        self._full = self._used + self._kept_free >= self._world.max_workers
+
     def _hold(self, job: ActiveJob, code: StatusCode) -> None:
+        if self._is_starved(job):
+            # Another code would begin its waiting anew.
+            return
         what = "database workers" if code is StatusCode.WAITING_ON_DB_WORKERS else "workers"
         self._wait(job, code, f"Waiting on available {what}")
 
@@ -296,7 +315,7 @@ class _Look:
         if self._world.draining:
             return
         self._used += job.weight
-        self._full = self._used >= self._world.max_workers
+        self._full = self._used + self._kept_free >= self._world.max_workers
         self._used_db += job.weight if job.requires_db else 0
         self._running_in[job.workspace] = self._running_in.get(job.workspace, 0) + 1
         effect = None if self._inputs_are_moving(job) else EffectKind.PREPARE
@@ -329,7 +348,10 @@ class _Look:
 
 
 def ended_by(job: ActiveJob, wish: Intent, *, effect: EffectKind | None) -> Decision:
-    """The decision that ends a job because somebody wanted it, answering all its open intents."""
+    """The decision that ends a job because somebody wanted it, answering its open intents.
+
+    A clean-up that is still to come is answered when it is done.
+    """
     cancelled = wish.kind is IntentKind.CANCEL
     return Decision(
         job_id=job.id,
@@ -337,7 +359,7 @@ def ended_by(job: ActiveJob, wish: Intent, *, effect: EffectKind | None) -> Deci
         message=CANCELLED_MESSAGE if cancelled else KILLED_MESSAGE,
         cause=wish.kind.value,
         effect=effect,
-        answered={intent.id: "done" for intent in job.intents},
+        answered={intent.id: "done" for intent in job.intents if effect is None or intent.kind in _STOPS},
         cancelled=cancelled,
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.private_engine import PrivateEngine
-from support.runners import WorkDirectory
+from support.runners import WorkDirectory, until
 from support.studies import Action, action, make_study, shell
 
 pytestmark = [
@@ -78,8 +78,7 @@ def test_jobs_whose_engine_went_away_start_over(engine: PrivateEngine, workdir: 
     assert runner.process.poll() is None
     engine.start_again()
     for name in ("plain", "polite", "hasty"):
-        workdir.wait_for(jobs[name], "waiting_on_reboot", "preparing", "prepared")
-        workdir.wait_for(jobs[name], "executing")
+        workdir.wait_for_step(jobs[name], "executing", 2)
         workdir.wait_for_file(jobs[name], "busy")
         workdir.let_go(jobs[name])
     assert runner.ends() == 0
@@ -110,11 +109,10 @@ def test_jobs_that_begin_or_end_while_the_engine_is_away_wait_for_it(
     engine.terminate()
     added = workdir.add(study, "next")["next"]
     workdir.wait_for(added, "preparing")
-    # Nobody needs the engine to cancel what has none of its containers.
     time.sleep(AWAY)
     engine.start_again()
-    for job_id in (long, added):
-        workdir.wait_for(job_id, "executing")
+    for job_id, times in ((long, 2), (added, 1)):
+        workdir.wait_for_step(job_id, "executing", times)
         workdir.wait_for_file(job_id, "busy")
         workdir.let_go(job_id)
     assert runner.ends() == 0
@@ -132,7 +130,8 @@ def test_engine_that_hangs_holds_up_nothing_that_needs_no_engine(
     workdir.wait_for_file(jobs["long"], "busy")
     workdir.wait_for(jobs["long"], "executing")
     jobs |= workdir.add(study, "queued")
-    workdir.wait_for(jobs["queued"], "waiting_on_workers")
+    # Its container is made ahead of its turn.
+    until(lambda: f"os-job-{jobs['queued']}" in workdir.containers(), "the container of the one that waits")
     engine.hang()
     try:
         assert "done" in workdir.cli("jobs", "cancel", jobs["queued"]).stdout
@@ -160,8 +159,7 @@ def test_runner_that_left_while_the_engine_was_away_is_followed_by_one_that_star
     assert workdir.cli("run", "--until-idle", code=5).stderr.count("\n") <= 2
     engine.start_again()
     runner = workdir.start("run", "--until-idle")
-    workdir.wait_for(long, "waiting_on_reboot", "preparing", "prepared")
-    workdir.wait_for(long, "executing")
+    workdir.wait_for_step(long, "executing", 2)
     workdir.wait_for_file(long, "busy")
     workdir.let_go(long)
     assert runner.ends() == 0

@@ -206,6 +206,10 @@ class WorkDirectory:
             except AssertionError as failure:
                 raise AssertionError(f"{failure}\n{self.codes()}\n{self.messages()}\n{self.last_words()}") from None
 
+    def wait_for_step(self, job_id: str, code: str, times: int) -> None:
+        """Wait until a job has come to a code so often."""
+        until(lambda: self.history(job_id).count(code) >= times, f"{code} of {job_id}, {times} times")
+
     def wait_for_verdict(self, job_id: str) -> None:
         """Wait until the verdict on a job is stored."""
         with self.table() as connection:
@@ -344,9 +348,10 @@ class _StartedContainers:
             return Counter(self._seen)
 
     def close(self) -> None:
-        # The engine may have gone away under the stream.
+        # The engine may have gone away under the stream, which then has no connection to close any more.
         with suppress(Exception):
             self._events.close()
+        self._events._response.close()
         self._client.close()
 
 

@@ -23,6 +23,7 @@ DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 #: The oldest version of the API that has all that is used here.
 _OLDEST_VERSION = "1.30"
 _MOST_IDLE_CLIENTS = 16
+_PING_ANSWER = 4096
 _GATEWAY_STATUSES = frozenset({502, 503, 504})
 #: What an engine says of itself, not of a container, when it is starting, stopping, overloaded or out of space.
 _PASSING = re.compile(
@@ -89,24 +90,31 @@ class EngineConnection:
         return self._connect(doing, version, timeout)
 
     def knock(self) -> None:
-        """Make a new connection and let go of it: an engine that shuts down still serves those that it has.
+        """Have a question answered over a new connection: an engine that shuts down still serves those that it has.
 
-        Raises ExecutorUnavailableError.
+        That somebody takes the connection is not enough: an init system may hold the socket for an engine that is
+        down. Raises ExecutorUnavailableError.
         """
-        parts = urlsplit(self.address)
+        path = urlsplit(self.address).path
         try:
-            if parts.scheme == "unix":
+            if self.address.startswith("unix:"):
                 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
                     door.settimeout(self._timeout)
-                    door.connect(parts.path)
-            elif parts.scheme == "ssh":
-                self.dedicated("answer", timeout=self._timeout).close()
-            else:
-                address = (str(parts.hostname), parts.port or 2375)
-                socket.create_connection(address, timeout=self._timeout).close()
+                    door.connect(path)
+                    door.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+                    answer = door.recv(_PING_ANSWER)
+                if b" 200 " not in answer.partition(b"\r\n")[0]:
+                    raise ConnectionError(f"it answered a ping with {answer[:40]!r}")
+                return
         except OSError as error:
             self.forget()
             raise self.unavailable(error, self._timeout) from error
+        client = self.dedicated("answer", timeout=self._timeout)
+        try:
+            with self.translated("answer", self._timeout):
+                client.ping()
+        finally:
+            client.close()
 
     def _see_the_socket(self) -> None:
         """Knock where it costs next to nothing: an absent or departing engine is told at once and in few words.

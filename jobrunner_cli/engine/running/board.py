@@ -5,10 +5,14 @@ Kept in memory between looks and read anew when another process has committed. A
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.running.definitions import uses_real_database
 from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
 from jobrunner_cli.engine.scheduling import ALREADY_FINISHED
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Flag, Job, Pause
     from jobrunner_cli.engine.weights import Weights
 
+log = logging.getLogger(__name__)
+
 #: Seconds after which the row of a job that has not moved is touched, as a sign of life.
 _TOUCH_INTERVAL = 60.0
 
@@ -45,16 +51,23 @@ class Board:
         settings: Settings,
         weights: Weights,
         *,
+        mask: Callable[[str], str] = str,
         only: Callable[[Sequence[Job]], Collection[str]] | None = None,
     ) -> None:
-        """`only` narrows the active jobs to those that this runner is to move, by their ids."""
+        """`mask` takes secrets out of what is written; `only` names, by their ids, the active jobs that are to move.
+
+        Of the others, waiting ones that somebody wants ended are ended all the same.
+        """
         self._database = database
         self._settings = settings
         self._weights = weights
+        self._mask = mask
         self._only = only
+        self._named: frozenset[str] | None = None
+        self._damaged: set[str] = set()
         self.jobs: dict[str, Job] = {}
-        #: jobs that ended while this runner was at work
-        self.ended: dict[str, Job] = {}
+        #: jobs that this runner has seen to their end
+        self.ended: dict[str, StatusCode] = {}
         self._tracks: dict[str, Track] = {}
         self._views: dict[str, tuple[object, ActiveJob]] = {}
         self._ended_codes: dict[str, StatusCode] = {}
@@ -91,34 +104,73 @@ class Board:
     def look(self) -> None:
         """Read the table, and write nothing: enough for somebody who only wants the picture."""
         conn = self._database.connection
-        rows = queries.active_jobs(conn)
-        wanted = None if self._only is None else set(self._only(rows))
-        self.jobs = {job.id: job for job in rows if wanted is None or job.id in wanted}
+        rows = self._readable(conn)
+        self._intents = intents.open_intents(conn)
+        if self._only is not None:
+            self._named = frozenset(self._only(rows))
+        self.jobs = {job.id: job for job in rows if self._concerns(job)}
         awaited = {needed for job in self.jobs.values() for needed in job.wait_for_job_ids} - set(self.jobs)
         self._ended_codes = dict(queries.codes_of(conn, awaited))
-        self._intents = intents.open_intents(conn)
         self._paused = queries.backend_paused(conn)
         self._maintenance = queries.in_maintenance(conn)
         self._pauses = queries.pauses(conn)
-        for job_id, job in self.jobs.items():
-            track = self.track(job_id)
-            if track.outcome is None and job.status_code is StatusCode.FINALIZING:
-                track.outcome = queries.result_of(conn, job_id)
+        for job_id in [job_id for job_id, job in self.jobs.items() if job.status_code is StatusCode.FINALIZING]:
+            if self.track(job_id).outcome is None and not self._read_verdict(conn, job_id):
+                del self.jobs[job_id]
+
+    def _concerns(self, job: Job) -> bool:
+        if self._named is None or job.id in self._named:
+            return True
+        return state_of(job.status_code) is State.PENDING and job.id in self._intents
+
+    def _readable(self, conn: Connection) -> list[Job]:
+        """The active rows; one that cannot be read is left out, and must not hold up the others."""
+        try:
+            return queries.active_jobs(conn)
+        except ConfigurationError:
+            return [job for job_id in queries.active_ids(conn) if (job := self._read_row(conn, job_id)) is not None]
+
+    def _read_row(self, conn: Connection, job_id: str) -> Job | None:
+        try:
+            return queries.job_by_id(conn, job_id)
+        except ConfigurationError as error:
+            self._report_damage(job_id, error)
+            return None
+
+    def _read_verdict(self, conn: Connection, job_id: str) -> bool:
+        """Remember the stored verdict, if there is one; false if it cannot be read."""
+        try:
+            self.track(job_id).outcome = queries.result_of(conn, job_id)
+        except (ConfigurationError, KeyError, ValueError, TypeError) as error:
+            self._report_damage(job_id, error)
+            return False
+        return True
+
+    def _report_damage(self, job_id: str, error: Exception) -> None:
+        if job_id not in self._damaged:
+            self._damaged.add(job_id)
+            log.error("Job %s cannot be moved, because what is stored of it cannot be read: %r", job_id, error)
 
     def _heed_intents_on_ended(self) -> None:
+        """Answer what comes too late; what an ended job left is removed if that is wanted, and answered then."""
         conn = self._database.connection
         for job_id, wishes in self._intents.items():
-            if job_id in self.jobs:
+            job = None if job_id in self.jobs else self._read_row(conn, job_id)
+            if job is None or state_of(job.status_code) in {State.PENDING, State.RUNNING}:
                 continue
-            job = queries.job_by_id(conn, job_id)
-            if job is not None and state_of(job.status_code) in {State.PENDING, State.RUNNING}:
-                continue
-            if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and job is not None:
+            if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and self.track(job_id).in_flight is None:
                 self._cleanups.setdefault(job_id, 0.0)
-            with self._database.transaction() as writer:
-                for wish in wishes:
-                    cleans = wish.kind is IntentKind.CLEANUP
-                    intents.answer(writer, wish.id, "removing what it left" if cleans else ALREADY_FINISHED, time.time())
+            self._answer(job_id, ALREADY_FINISHED, cleanup=False)
+
+    def _answer(self, job_id: str, answer: str, *, cleanup: bool) -> None:
+        """Answer the open clean-ups of a job, or its other open wishes."""
+        wishes = self._intents.get(job_id, ())
+        answered = [wish for wish in wishes if (wish.kind is IntentKind.CLEANUP) is cleanup]
+        if answered:
+            with self._database.transaction() as conn:
+                for wish in answered:
+                    intents.answer(conn, wish.id, self._mask(answer), time.time())
+            self._intents = {**self._intents, job_id: tuple(wish for wish in wishes if wish not in answered)}
 
     def track(self, job_id: str) -> Track:
         """What is remembered of a job."""
@@ -128,16 +180,13 @@ class Board:
         return track
 
     def drop_track(self, job_id: str) -> None:
-        """Nothing needs to be remembered of an ended job any more."""
-        if job_id not in self.jobs:
+        """Nothing needs to be remembered of an ended job any more, unless something is being done for it."""
+        if job_id not in self.jobs and self.track(job_id).in_flight is None:
             self._tracks.pop(job_id, None)
-            self._cleanups.pop(job_id, None)
 
     def known(self, job_id: str) -> Job:
         """The row of a job that is active or has just ended."""
-        job = self.jobs.get(job_id) or self.ended.get(job_id)
-        if job is None:
-            job = queries.job_by_id(self._database.connection, job_id)
+        job = self.jobs.get(job_id) or queries.job_by_id(self._database.connection, job_id)
         if job is None:
             msg = f"no job {job_id}"
             raise KeyError(msg)
@@ -160,6 +209,8 @@ class Board:
             return known[1]
         weight = self._weights.weight(job.workspace, job.action)
         view = active_job(job, track, wishes, weight, uses_real_database(job, self._settings))
+        if self._named is not None and job_id not in self._named:
+            view = replace(view, not_before=math.inf)
         self._views[job_id] = (basis, view)
         return view
 
@@ -210,7 +261,9 @@ class Board:
                     changed.append(self._advance(conn, decision, now_ns))
         for decision in decisions:
             if decision.answered:
-                self._intents = {key: value for key, value in self._intents.items() if key != decision.job_id}
+                wishes = self._intents.get(decision.job_id, ())
+                left = tuple(wish for wish in wishes if wish.id not in decision.answered)
+                self._intents = {**self._intents, decision.job_id: left}
         for job in changed:
             self._take_over(job)
         return changed
@@ -222,8 +275,9 @@ class Board:
             beside["cancelled"] = True
         if decision.counts_restart:
             beside["restarts"] = job.restarts + 1
+        message = None if decision.message is None else self._mask(decision.message)
         return changes.advance(
-            conn, job, decision.path, now_ns=now_ns, message=decision.message, cause=decision.cause, changes=beside
+            conn, job, decision.path, now_ns=now_ns, message=message, cause=self._mask(decision.cause), changes=beside
         )
 
     def _take_over(self, job: Job) -> None:
@@ -236,12 +290,15 @@ class Board:
             return
         self.jobs.pop(job.id, None)
         self._views.pop(job.id, None)
-        self.ended[job.id] = job
+        self.ended[job.id] = job.status_code
+        if self._intents.get(job.id):
+            # What is still wanted of it is to be answered, and an own commit wakes nobody.
+            self.forget()
         self._ended_codes[job.id] = job.status_code
 
     def note(self, job_id: str, message: str) -> None:
         """Change only the message of an active job."""
-        job = self.jobs[job_id]
+        job, message = self.jobs[job_id], self._mask(message)
         if job.status_message == message:
             return
         with self._database.transaction() as conn:
@@ -249,9 +306,10 @@ class Board:
 
     def record_verdict(self, job_id: str, outcome: Outcome) -> None:
         """Store the verdict, unless somebody wants the job ended: then the next look ends it."""
-        if changes.record_verdict(self._database.connection, self.jobs[job_id], outcome, time.time_ns()):
-            self.track(job_id).outcome = outcome
-        else:
+        conn = self._database.connection
+        stands = changes.record_verdict(conn, self.jobs[job_id], outcome, time.time_ns())
+        # What is published is what is stored, as after a crash.
+        if not (stands and self._read_verdict(conn, job_id)):
             self.forget()
 
     def conclude(self, job_id: str) -> Job:
@@ -298,16 +356,20 @@ class Board:
                 self.track(job_id).has_leftovers = state_of(job.status_code) is State.PENDING
                 continue
             job = queries.job_by_id(self._database.connection, job_id)
-            if job is None or job.status_code in KEPT_CODES:
+            if job is None or (job.status_code in KEPT_CODES and job.started_at is not None):
                 continue
             if state_of(job.status_code) in {State.SUCCEEDED, State.FAILED}:
-                self.ended.setdefault(job_id, job)
                 leave.append(job)
         return leave
 
     def clean_up_later(self, job_id: str, at: float) -> None:
         """What an ended job left is to be removed, at a monotonic time."""
         self._cleanups[job_id] = at
+
+    def cleaned_up(self, job_id: str, answer: str) -> None:
+        """The removal of what an ended job left is over, one way or the other."""
+        self._answer(job_id, answer, cleanup=True)
+        self.drop_track(job_id)
 
     @property
     def cleanups_waiting(self) -> bool:

@@ -63,6 +63,7 @@ class Controller:
         self._collected = False
         self._happened = True
         self._looked_at = 0.0
+        self._table_read = False
         self._hands: Hands
         self._observer: Observer
 
@@ -100,7 +101,11 @@ class Controller:
             self._hands.close()
 
     def _is_idle(self) -> bool:
-        if not self._collected or self._board.effects_in_flight() or self._board.cleanups_waiting:
+        if (
+            not (self._collected and self._table_read)
+            or self._board.effects_in_flight()
+            or self._board.cleanups_waiting
+        ):
             return False
         jobs = self._board.jobs.values()
         waits_out_trouble = any((self._board.track(job.id).not_before or 0) > self._looked_at for job in jobs)
@@ -111,8 +116,10 @@ class Controller:
     def _look(self) -> None:
         """Look at everything and decide, if anything has happened or some time has passed since the last look."""
         due = time.monotonic() - self._looked_at >= self._settings.job_loop_interval
+        self._table_read = False
         with self._passing("look at the table"):
             self._happened |= self._board.refresh()
+            self._table_read = True
         if not self._happened and not due:
             return
         self._looked_at, self._happened = time.monotonic(), False
@@ -188,6 +195,8 @@ class Controller:
         for decision in decisions:
             if decision.effect is not None:
                 self._begin(decision.job_id, decision.effect, decision.cause)
+            else:
+                self._board.drop_track(decision.job_id)
 
     def _report(self, job: Job) -> None:
         log.info("%s", job.status_message, extra={"job": job})
@@ -232,7 +241,8 @@ class Controller:
                     with self._passing("collect what earlier runners left"):
                         self._collect(message)
             case str():
-                self._listener.trouble(message or None)
+                with self._passing("tell of the executor"):
+                    self._listener.trouble(message or None)
             case None:
                 pass
 
@@ -254,7 +264,7 @@ class Controller:
             return
         track.attempts, track.not_before = 0, None
         if job is None:
-            self._board.drop_track(done.job_id)
+            self._board.cleaned_up(done.job_id, "removed what it left")
             return
         if done.kind is EffectKind.PROVISION:
             track.provisioned = True
@@ -299,7 +309,9 @@ class Controller:
         """An ended job whose leftovers cannot be removed now: again later if it may pass, else at the next start."""
         track = self._board.track(done.job_id)
         follows = settling.after_failure_of_cleanup(error, track.attempts)
-        if follows is None or self._draining:
+        if follows is None:
+            self._board.cleaned_up(done.job_id, f"what it left cannot be removed: {error}")
+        elif self._draining:
             self._board.drop_track(done.job_id)
         else:
             self._board.clean_up_later(done.job_id, time.monotonic() + follows.seconds)

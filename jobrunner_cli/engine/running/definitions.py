@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -47,6 +48,14 @@ def define(job: Job, settings: Settings) -> JobDefinition:
     Raises JobRequestError for a row that makes no sense, ConfigurationError for a database that is not configured.
     """
     image, args = image_and_args(job.run_command or "", settings.docker_registry)
+    return replace(outline(job, settings), image=image, args=args, env=_environment(job, settings, image))
+
+
+def outline(job: Job, settings: Settings) -> JobDefinition:
+    """The job without what only its start needs (image, arguments, environment).
+
+    Ending a job and publishing its verdict must not depend on settings that may have changed since it started.
+    """
     return JobDefinition(
         id=job.id,
         job_request_id=job.job_request_id,
@@ -56,9 +65,9 @@ def define(job: Job, settings: Settings) -> JobDefinition:
         commit=job.commit,
         code_repo_url=job.action_repo_url or job.repo_url,
         code_commit=job.action_commit or job.commit,
-        image=image,
-        args=args,
-        env=_environment(job, settings, image),
+        image="",
+        args=(),
+        env={},
         requires_db=bool(job.requires_db),
         database_name=job.database_name,
         output_spec=job.output_spec or {},

@@ -6,9 +6,10 @@ what they found out is what they return.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.masking import Masker
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.study.repository import Repositories
+
+
+log = logging.getLogger(__name__)
+
+_RESTARTED = "the machine was restarted"
 
 
 class Effects:
@@ -79,9 +85,12 @@ class Effects:
         layout.lay_out_inputs(directory, workspace, inputs, owner=self._file_owner, stop=stop)
         layout.mark_prepared(directory, now_ns=time.time_ns(), owner=self._file_owner)
 
-    def start(self, job_id: str) -> None:
+    def start(self, job: JobDefinition) -> Lost | None:
         """Start the container; the command runs when this returns. Raises ExecutorError if it cannot be started."""
-        self._executor.start(job_id)
+        if not layout.is_prepared(self._directory(job)):
+            return Lost(reason=_RESTARTED)
+        self._executor.start(job.id)
+        return None
 
     def finalize(self, job: JobDefinition, failed_start: str | None, stop: Event) -> Outcome | Lost:
         """Match, check, hash and stage the outputs, and say how the job ended. Nothing is in place after this."""
@@ -95,6 +104,10 @@ class Effects:
         if detail.state is ContainerState.EXITED and self._was_away(detail.finished_at or 0.0):
             return Lost(reason="the engine went down while it ran")
         directory, stores = self._directory(job), self._stores(job)
+        if not layout.is_prepared(directory):
+            # What a machine that goes down does to a command looks like its own end, and what was laid out for it may
+            # be torn.
+            return Lost(reason=_RESTARTED)
         finalized_at = int(time.time())
         matched = matching.match(directory, job.output_spec, stop=stop)
         limits = publish.Level4Limits(
@@ -106,7 +119,7 @@ class Effects:
         )
         facts = self._facts(job, outcome, status=outcome.message)
         joblog.compose(
-            self._executor.logs(job.id),
+            self._printed(job),
             facts,
             outcome.levels,
             outcome.held_back,
@@ -131,14 +144,14 @@ class Effects:
             commit=job.code_commit,
             remove_obsolete=outcome.code is StatusCode.SUCCEEDED,
         )
-        log = joblog.composed(self._directory(job).control)
-        if log is None:
+        composed = joblog.composed(self._directory(job).control)
+        if composed is None:
             # It was composed before the verdict was stored, so only somebody's hand can have removed it.
             msg = f"the log of job {job.id} is gone from its directory"
             raise JobFilesError(msg)
         facts = self._facts(job, outcome, status=outcome.message)
         joblog.place(
-            log,
+            composed,
             directory=joblog.log_directory(self._settings.high_privacy_storage_base, job.id, outcome.finalized_at),
             metadata=joblog.metadata(facts, outcome.levels, outcome.container_metadata),
             stores=stores,
@@ -150,7 +163,10 @@ class Effects:
         self._executor.stop(job.id, grace=self._settings.job_stop_grace)
         detail = self._executor.inspect(job.id)
         if detail is not None and detail.state is not ContainerState.CREATED:
-            self._keep_log(job, detail, message)
+            try:
+                self._keep_log(job, detail, message)
+            except JobFilesError as error:
+                log.warning("The log of job %s, which is ended, cannot be kept: %s", job.id, error)
         if keep:
             publish.discard_staging(self._stores(job), job.id)
         else:
@@ -170,12 +186,16 @@ class Effects:
     def _keep_log(self, job: JobDefinition, detail: ContainerDetail, message: str) -> None:
         now = int(time.time())
         facts = self._log_facts(job, detail.exit_code, detail.image_id, ended_at=now, status=message, hint=None)
-        log = joblog.compose(self._executor.logs(job.id), facts, {}, {}, control=self._directory(job).control)
+        composed = joblog.compose(self._printed(job), facts, {}, {}, control=self._directory(job).control)
         joblog.place(
-            log,
+            composed,
             directory=joblog.log_directory(self._settings.high_privacy_storage_base, job.id, now),
             metadata=joblog.metadata(facts, {}, detail.metadata),
         )
+
+    def _printed(self, job: JobDefinition) -> Iterator[bytes]:
+        """What the container printed, secrets masked."""
+        return map(self._masker.mask_bytes, self._executor.logs(job.id))
 
     def _facts(self, job: JobDefinition, outcome: Outcome, *, status: str) -> dict[str, str | None]:
         return self._log_facts(

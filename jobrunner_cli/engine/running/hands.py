@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.running.definitions import define
+from jobrunner_cli.engine.running.definitions import define, outline
 from jobrunner_cli.engine.running.pools import Pool
 from jobrunner_cli.engine.running.tracks import EffectDone, Track
 from jobrunner_cli.engine.scheduling import CANCELLED_MESSAGE, KILLED_MESSAGE
@@ -65,21 +65,21 @@ class Hands:
                 provisioned = track.provisioned
                 return lambda: effects.prepare(define(job, self._settings), inputs, stop, provisioned=provisioned)
             case EffectKind.START:
-                return lambda: effects.start(job.id)
+                return lambda: effects.start(outline(job, self._settings))
             case EffectKind.FINALIZE:
                 failed_start = track.failed_start
-                return lambda: effects.finalize(define(job, self._settings), failed_start, stop)
+                return lambda: effects.finalize(outline(job, self._settings), failed_start, stop)
             case EffectKind.PUBLISH:
                 outcome = track.outcome
                 if outcome is None:
                     msg = f"job {job.id} has no verdict to publish"
                     raise AssertionError(msg)
-                return lambda: effects.publish(define(job, self._settings), outcome)
+                return lambda: effects.publish(outline(job, self._settings), outcome)
             case EffectKind.TERMINATE:
                 message = KILLED_MESSAGE if track.cause == IntentKind.KILL.value else CANCELLED_MESSAGE
-                return lambda: effects.terminate(define(job, self._settings), message, keep=False)
+                return lambda: effects.terminate(outline(job, self._settings), message, keep=False)
             case EffectKind.STOP:
-                return lambda: effects.terminate(define(job, self._settings), KILLED_MESSAGE, keep=True)
+                return lambda: effects.terminate(outline(job, self._settings), KILLED_MESSAGE, keep=True)
             case EffectKind.RESET:
                 return lambda: effects.reset(job.id, job.workspace)
             case EffectKind.CLEANUP:

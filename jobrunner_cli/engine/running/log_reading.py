@@ -59,10 +59,13 @@ def read_log(
 
 
 def _followed(settings: Settings, database: Database, executor: Callable[[], Executor], job: Job) -> Iterator[bytes]:
-    seen = 0
+    seen, restarts = 0, job.restarts
     version = None
     current: Job | None = job
     while current is not None and _is_active(current):
+        if current.restarts != restarts:
+            # It was started over: what it prints begins anew.
+            seen, restarts = 0, current.restarts
         if current.status_code is StatusCode.EXECUTING:
             for number, line in enumerate(executor().logs(job.id, follow=True)):
                 if number >= seen:

@@ -95,8 +95,15 @@ class Observer:
         """Take snapshots as long as the stream lives. Raises ExecutorUnavailableError when it breaks."""
         self._asked.set()
         broken: list[Exception] = []
-        listener = Thread(target=self._listen, args=(stream, broken), name="observer-events", daemon=True)
+        done = Event()
+        listener = Thread(target=self._listen, args=(stream, broken, done), name="observer-events", daemon=True)
         listener.start()
+        try:
+            self._take_snapshots(broken)
+        finally:
+            done.set()
+
+    def _take_snapshots(self, broken: list[Exception]) -> None:
         while not self._stopped.is_set():
             self._asked.wait(_LONGEST_SILENCE)
             self._asked.clear()
@@ -116,8 +123,8 @@ class Observer:
             self._mark_back()
             self._post(Snapshot(asked_at=asked_at, containers=containers))
 
-    def _listen(self, stream: EventStream, broken: list[Exception]) -> None:
-        while not self._stopped.is_set():
+    def _listen(self, stream: EventStream, broken: list[Exception], done: Event) -> None:
+        while not (self._stopped.is_set() or done.is_set()):
             try:
                 if stream.wait(_LONGEST_SILENCE):
                     self._asked.set()

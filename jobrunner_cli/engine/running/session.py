@@ -85,7 +85,8 @@ def runner(
         owner = workdir_id(settings.workdir)
         executor.check()
         weights = load_weights(settings.job_resource_weights)
-        board = Board(database, settings, weights, only=only)
+        masker = Masker(settings.secrets())
+        board = Board(database, settings, weights, mask=masker.mask, only=only)
         controller = Controller(settings=settings, board=board, listener=listener)
         observer = Observer(executor, owner, post=controller.post, on_trouble=controller.trouble)
         effects = Effects(
@@ -93,7 +94,7 @@ def runner(
             executor=executor,
             repositories=make_repositories(settings),
             owner=owner,
-            masker=Masker(settings.secrets()),
+            masker=masker,
             was_away=observer.was_away,
         )
         controller.attach(Hands(effects, settings, controller.post), observer)

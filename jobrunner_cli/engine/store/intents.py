@@ -11,6 +11,8 @@ from jobrunner_cli.engine.store.models import IntentRow
 from jobrunner_cli.engine.store.queries import job_by_id
 from jobrunner_cli.engine.work import Intent, IntentKind
 
+_KINDS = frozenset(kind.value for kind in IntentKind)
+
 
 def append(conn: Connection, kind: IntentKind, job_id: str, origin: str, now: float) -> int:
     """Ask for something; the same wish that is still open is not doubled. Returns the intent's id.
@@ -40,7 +42,8 @@ def open_intents(conn: Connection, job_ids: Iterable[str] | None = None) -> dict
     wanted = None if job_ids is None else set(job_ids)
     found: dict[str, tuple[Intent, ...]] = {}
     for row in rows:
-        if wanted is None or row.job_id in wanted:
+        # A newer version may have written wishes that this one does not know.
+        if row.kind in _KINDS and (wanted is None or row.job_id in wanted):
             intent = Intent(id=row.id, kind=IntentKind(row.kind), job_id=row.job_id)
             found[row.job_id] = (*found.get(row.job_id, ()), intent)
     return found

@@ -39,6 +39,12 @@ def active_jobs(conn: Connection) -> list[Job]:
     return find_where(conn, Job, f"WHERE {_ACTIVE} ORDER BY created_at, rowid")
 
 
+def active_ids(conn: Connection) -> list[str]:
+    """The ids of all unfinished jobs, oldest first."""
+    rows = conn.execute(f"SELECT id FROM job WHERE {_ACTIVE} ORDER BY created_at, rowid").fetchall()
+    return [row["id"] for row in rows]
+
+
 def job_by_id(conn: Connection, job_id: str) -> Job | None:
     """The job with exactly this id."""
     return find_one(conn, Job, "WHERE id = ?", (job_id,))

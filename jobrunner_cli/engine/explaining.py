@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
 from jobrunner_cli.engine.states import State
-from jobrunner_cli.engine.work import ActiveJob, World
+from jobrunner_cli.engine.work import ActiveJob, World, quote_names
 
 
 def explain(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str]:
@@ -29,20 +29,36 @@ def explain(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str
         other = by_id.get(needed)
         if other is not None:
             reasons.append(f"it needs {other.action} ({needed}), which is {other.code.value}")
-    running = [other for other in jobs if other.state is State.RUNNING and other.id != job.id]
-    used = sum((other.weight for other in running), Fraction(0))
-    if not reasons and used and used + job.weight > world.max_workers:
-        holders = ", ".join(f"{other.workspace}/{other.action}" for other in running)
-        reasons.append(
-            f"it needs {_units(job.weight)} of {world.max_workers} worker slots, and {_units(used)} are used by {holders}"
-        )
-        ahead = sum(
-            1
-            for other in jobs
-            if other.code in WAITS_FOR_CAPACITY and (other.created_at, other.id) < (job.created_at, job.id)
-        )
-        reasons.append(f"older jobs that wait for a slot, too: {ahead}")
+    if not reasons:
+        reasons += _capacity_reasons(job, jobs, world)
     return reasons
+
+
+def _capacity_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str]:
+    """Which slots are taken, by whom, and who waits for them before this job."""
+    running = [other for other in jobs if other.state is State.RUNNING and other.id != job.id]
+    reasons = []
+    kinds = [("worker", world.max_workers, running)]
+    if job.requires_db:
+        kinds.append(("database", world.max_db_workers, [other for other in running if other.requires_db]))
+    for kind, slots, holders in kinds:
+        used = sum((other.weight for other in holders), Fraction(0))
+        if used and used + job.weight > slots:
+            reasons.append(
+                f"it needs {_units(job.weight)} of {slots} {kind} slots, and {_units(used)} are used by {_names(holders)}"
+            )
+    ahead = [other for other in jobs if other.code in WAITS_FOR_CAPACITY and _is_older(other, job)]
+    if ahead and job.code in WAITS_FOR_CAPACITY:
+        reasons.append(f"older jobs that wait for a slot, too: {_names(ahead)}")
+    return reasons
+
+
+def _is_older(one: ActiveJob, other: ActiveJob) -> bool:
+    return (one.created_at, one.id) < (other.created_at, other.id)
+
+
+def _names(jobs: Sequence[ActiveJob]) -> str:
+    return quote_names([f"{job.workspace}/{job.action}" for job in jobs], most=5)
 
 
 def _units(weight: Fraction) -> str:

@@ -201,15 +201,18 @@ def _plan(conn: Connection, drafting: _Drafting) -> tuple[Plan, int]:
     """The plan as the workspace stands now, and when the latest of the jobs that it looked at was made."""
     request = drafting.request
     found = queries.latest_jobs(conn, request.workspace, drafting.pipeline.actions)
-    cancelled = _being_cancelled(conn, found.values())
+    looked_at = list(found.values())
+    cancelled: set[str] = set()
+    while passed_over := _being_cancelled(conn, found.values()):
+        cancelled |= passed_over
+        found = queries.latest_jobs(conn, request.workspace, drafting.pipeline.actions, besides=cancelled)
     latest = {
         action: LatestJob(id=job.id, action=action, state=job.state, missing_outputs=_missing_outputs(drafting, job))
         for action, job in found.items()
-        if job.id not in cancelled
     }
     dummy_data = drafting.settings.using_dummy_data_backend
     plan = planning.plan(request, drafting.pipeline, latest, dummy_data=dummy_data)
-    return plan, max((job.created_at for job in found.values()), default=0)
+    return plan, max((job.created_at for job in looked_at), default=0)
 
 
 def _being_cancelled(conn: Connection, jobs: Collection[Job]) -> set[str]:

@@ -273,6 +273,14 @@ def test_a_heavy_job_that_was_held_up_long_enough_reserves():
     assert started(decide([running, light, recent], make_world(max_workers=2, starvation_seconds=60))) == ["light"]
 
 
+def test_a_database_job_that_waits_for_long_leaves_the_workers_it_does_not_need_to_others():
+    extracting = make_job("extract", C.EXECUTING, requires_db=True, in_flight=EffectKind.FINALIZE)
+    starved = make_job("db", C.WAITING_ON_DB_WORKERS, requires_db=True, code_since=0.0, created_at=1)
+    others = [make_job(f"j{n}", created_at=2 + n) for n in range(9)]
+    names = started(decide([extracting, starved, *others], make_world(max_workers=4, max_db_workers=1)))
+    assert names == ["j0", "j1"]
+
+
 def test_a_job_heavier_than_the_machine_runs_alone():
     heavy = make_job("heavy", weight=Fraction(9))
     assert started(decide([heavy], make_world(max_workers=2))) == ["heavy"]
@@ -395,8 +403,13 @@ def test_the_next_jobs_are_provisioned_while_they_wait():
 def test_a_waiting_job_is_explained_by_name():
     running = make_job("busy", C.EXECUTING)
     waiting = make_job("next", C.WAITING_ON_WORKERS)
-    (slots, _) = explain(waiting, [running, waiting], make_world(max_workers=1))
+    (slots,) = explain(waiting, [running, waiting], make_world(max_workers=1))
     assert "ws/busy" in slots
+    database = make_job("db", C.WAITING_ON_DB_WORKERS, requires_db=True)
+    extracting = make_job("extract", C.EXECUTING, requires_db=True)
+    (slots,) = explain(database, [extracting, database], make_world(max_workers=9, max_db_workers=1))
+    assert "database slots" in slots
+    assert "ws/extract" in slots
     dependant = make_job("later", C.WAITING_ON_DEPENDENCIES, wait_for=("busy",))
     assert explain(dependant, [running, dependant], make_world()) == ["it needs busy (busy), which is executing"]
     assert "paused since then" in explain(waiting, [waiting], make_world(paused_since="then"))[0]

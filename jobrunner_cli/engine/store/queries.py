@@ -75,9 +75,17 @@ def find_jobs(conn: Connection, text: str) -> list[Job]:
     return sorted(jobs_by_ids(conn, (row["id"] for row in rows)).values(), key=lambda job: -job.created_at)
 
 
-def latest_jobs(conn: Connection, workspace: str, actions: Iterable[str]) -> dict[str, Job]:
-    """Action -> its most recent job in the workspace that was not cancelled and does not only report (section 3)."""
+def latest_jobs(
+    conn: Connection, workspace: str, actions: Iterable[str], *, besides: Collection[str] = ()
+) -> dict[str, Job]:
+    """Action -> its most recent job in the workspace that was not cancelled and does not only report (section 3).
+
+    `besides` are ids of jobs that are to be passed over.
+    """
     condition = "cancelled IS NOT 1 AND status_code IS NOT 'cancelled_by_user'"
+    if besides:
+        condition += f" AND id NOT {_AMONG}"
+        return _latest(conn, workspace, actions, condition, id_list(besides))
     return _latest(conn, workspace, actions, condition)
 
 
@@ -86,12 +94,14 @@ def latest_succeeded(conn: Connection, workspace: str, actions: Iterable[str]) -
     return _latest(conn, workspace, actions, "state = 'succeeded'")
 
 
-def _latest(conn: Connection, workspace: str, actions: Iterable[str], condition: str) -> dict[str, Job]:
+def _latest(
+    conn: Connection, workspace: str, actions: Iterable[str], condition: str, *parameters: object
+) -> dict[str, Job]:
     clause = (
         f"WHERE workspace = ? AND action = ? AND action <> '__error__' AND run_command IS NOT NULL AND {condition} "
         "ORDER BY created_at DESC, rowid DESC"
     )
-    found = {action: find_one(conn, Job, clause, (workspace, action)) for action in actions}
+    found = {action: find_one(conn, Job, clause, (workspace, action, *parameters)) for action in actions}
     return {action: job for action, job in found.items() if job is not None}
 
 

@@ -23,6 +23,7 @@ class PrivateEngine:
         self._script = path / "docker/engine.py"
         self._say("start")
         self.url = self._say("env").strip().removeprefix("export DOCKER_HOST=")
+        self._daemons: list[subprocess.Popen[bytes]] = []
         self._run_dir = Path(self.url.removeprefix("unix://")).parent
         self._command = [os.fsdecode(word) for word in self._cmdline(self._pid()).split(b"\0") if word]
 
@@ -33,20 +34,15 @@ class PrivateEngine:
         until(lambda: self._cmdline(pid) == b"", "the engine's end")
 
     def kill(self) -> None:
-        """Kill the daemon alone: its containers are orphans until it comes back, which then ends them."""
+        """Kill the daemon, and so its containerd: containers are orphans until it comes back, and then ends them."""
         self._kill([self._pid()])
+        until(lambda: not self._helpers("containerd"), "the end of containerd")
 
     def cut_power(self) -> None:
         """Kill everything at once: daemon, helpers and what is in the containers."""
         with closing(engine_client(self.url)) as client:
             inside = [client.inspect_container(container["Id"])["State"]["Pid"] for container in client.containers()]
-        helpers = [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit()
-            and os.fsencode(self._run_dir) + b"/" in (line := self._cmdline(int(entry.name)))
-            and b"containerd" in line.split(b"\0")[0]
-        ]
+        helpers = [*self._helpers("containerd"), *self._helpers("containerd-shim-runc-v2")]
         self._kill([self._pid(), *helpers, *inside])
 
     def hang(self) -> None:
@@ -61,14 +57,17 @@ class PrivateEngine:
         """Start the daemon with the words and the data that it had."""
         (self._run_dir / "docker.pid").unlink(missing_ok=True)
         with (self._run_dir / "again.log").open("ab") as log:
-            subprocess.Popen(
+            daemon = subprocess.Popen(
                 self._command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._daemons.append(daemon)
         until(self._answers, "the engine's answer")
 
     def close(self) -> None:
         """End it and remove its data."""
         self._say("stop", "--purge")
+        for daemon in self._daemons:
+            daemon.wait(PATIENCE)
 
     def _answers(self) -> bool:
         with suppress(OSError), closing(socket.socket(socket.AF_UNIX)) as door:
@@ -86,6 +85,16 @@ class PrivateEngine:
 
     def _pid(self) -> int:
         return int((self._run_dir / "docker.pid").read_text())
+
+    def _helpers(self, program: str) -> list[int]:
+        """The processes of a program that serve this engine."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            words = self._cmdline(int(entry.name)).split(b"\0") if entry.name.isdigit() else []
+            ours = any(os.fsencode(self._run_dir) + b"/" in word for word in words)
+            if ours and words[0].rpartition(b"/")[2] == program.encode():
+                found.append(int(entry.name))
+        return found
 
     @staticmethod
     def _cmdline(pid: int) -> bytes:

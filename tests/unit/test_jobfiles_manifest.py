@@ -100,7 +100,7 @@ def test_a_damaged_one_is_named_with_advice_and_never_overwritten(job: Job, text
     for act in (lambda: record(job, output("a.csv")), lambda: manifest.read(job.stores)):
         with pytest.raises(JobFilesError, match=r"manifest\.json is damaged") as raised:
             act()
-        assert "backfill" in (raised.value.hint or "")
+        assert "backup" in (raised.value.hint or "")
     assert file.read_bytes() == before
     assert (job.high / "a.csv").exists()
 

@@ -96,7 +96,7 @@ def _damaged(stores: WorkspaceStores, why: str) -> JobFilesError:
     path = stores.medium / METADATA / _NAME
     return JobFilesError(
         f"the manifest {path} is damaged: {why}",
-        hint=f"move it away, and run `jobrunner manifests backfill` for workspace {stores.workspace}",
+        hint="restore it from a backup, or move it away to begin a new one",
     )
 
 

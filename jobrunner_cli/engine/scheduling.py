@@ -250,6 +250,11 @@ class _Look:
     # 5. Pending jobs that only capacity can hold up.
 
     def _start(self, candidates: list[ActiveJob]) -> None:
+        if self._full:
+            # No rank and no reservation changes anything then, and this is what most looks of a busy machine meet.
+            for job in candidates:
+                self._hold(job, StatusCode.WAITING_ON_WORKERS)
+            return
         reserved = False
         by_workspace: dict[str, list[ActiveJob]] = {}
         for job in sorted(candidates, key=self._rank_in_workspace):

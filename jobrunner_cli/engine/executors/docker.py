@@ -32,6 +32,7 @@ from jobrunner_cli.engine.executors.docker_metadata import (
     container_state,
     job_of,
     never_started,
+    unix_seconds,
 )
 from jobrunner_cli.engine.executors.docker_stats import UsageMeter
 from jobrunner_cli.engine.executors.docker_streams import StreamWatch
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which what is known of an image is not asked again.
 _IMAGE_KNOWN_FOR = 5.0
+#: The network that an engine makes for itself.
+_OWN_NETWORK = "bridge"
 #: How often a name that is taken is looked at again, and the seconds between two looks.
 _NAME_ATTEMPTS = 8
 _NAME_PAUSE = 0.25
@@ -113,6 +116,22 @@ class DockerExecutor:
             f"{kind} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
         )
         return self._engine.described
+
+    def up_since(self) -> float | None:
+        """When the engine made its own network: anew at each start, unless its containers survived that.
+
+        None where it has none (Podman, a daemon with `--bridge=none`). Raises ExecutorUnavailableError.
+        """
+        from docker.errors import APIError
+
+        with self._engine.calling("say since when it runs") as client:
+            try:
+                network = client.inspect_network(_OWN_NETWORK)
+            except APIError as error:
+                if is_absent(error):
+                    return None
+                raise
+        return unix_seconds(network.get("Created"))
 
     def create(self, spec: ContainerSpec) -> None:
         """Make the job's container, not started, or keep one that is the same and was never started.

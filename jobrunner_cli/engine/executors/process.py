@@ -89,6 +89,10 @@ class ProcessExecutor:
             raise ExecutorUnavailableError(msg) from error
         return f"processes of this machine ({platform.system()} {platform.release()}), not isolated"
 
+    def up_since(self) -> float | None:
+        """Nothing goes down here but the machine itself."""
+        return None
+
     def create(self, spec: ContainerSpec) -> None:
         """Write down what is to be run; see the Protocol. Raises ImageMissingError if a program is not installed."""
         command = command_for(spec.image, spec.args)

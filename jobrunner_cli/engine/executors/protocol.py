@@ -66,6 +66,13 @@ class Executor(Protocol):
         """
         ...
 
+    def up_since(self) -> float | None:
+        """When the executor came up, in UNIX seconds by its own clock; None if it cannot tell or never ends its jobs.
+
+        What it had started before, it may have ended when it went down. Raises ExecutorUnavailableError.
+        """
+        ...
+
     def create(self, spec: ContainerSpec) -> None:
         """Make the job's container, not started.
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RESTARTED = "the machine was restarted"
+#: An engine that comes back ends what it finds running, soon after it has come up.
+_TIDYING_SECONDS = 20.0
 
 
 class Effects:
@@ -101,7 +103,9 @@ class Effects:
         detail = self._executor.inspect(job.id)
         if detail is None or detail.state is ContainerState.RUNNING:
             return Lost(reason="its container disappeared")
-        if detail.state is ContainerState.EXITED and self._was_away(detail.finished_at or 0.0):
+        if detail.state is ContainerState.CREATED and failed_start is None:
+            return Lost(reason="its command was not started")
+        if detail.state is ContainerState.EXITED and self._went_down_under(detail):
             return Lost(reason="the engine went down while it ran")
         directory, stores = self._directory(job), self._stores(job)
         if not layout.is_prepared(directory):
@@ -192,6 +196,14 @@ class Effects:
             directory=joblog.log_directory(self._settings.high_privacy_storage_base, job.id, now),
             metadata=joblog.metadata(facts, {}, detail.metadata),
         )
+
+    def _went_down_under(self, detail: ContainerDetail) -> bool:
+        """Whether the container may have ended because its engine did, seen by this runner or not."""
+        ended = detail.finished_at or 0.0
+        if self._was_away(ended):
+            return True
+        since = self._executor.up_since()
+        return since is not None and (detail.started_at or 0.0) < since and ended < since + _TIDYING_SECONDS
 
     def _printed(self, job: JobDefinition) -> Iterator[bytes]:
         """What the container printed, secrets masked."""

@@ -1,0 +1,127 @@
+"""The loop's picture of the table: what it leaves out, what it answers, and what it writes."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from jobrunner_cli.engine import settings as settings_module
+from jobrunner_cli.engine.running.board import Board
+from jobrunner_cli.engine.scheduling import ALREADY_FINISHED
+from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.store import intents
+from jobrunner_cli.engine.store.database import Database
+from jobrunner_cli.engine.weights import Weights
+from jobrunner_cli.engine.work import Decision, IntentKind
+from support.store import make_job, make_outcome, new_database
+
+C = StatusCode
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_module.load({"WORKDIR": str(tmp_path)}, cwd=tmp_path, config_dir=tmp_path)
+
+
+@pytest.fixture
+def make_board(tmp_path, settings):
+    databases = []
+
+    def make(*jobs, **options):
+        new_database(tmp_path, *jobs).close()
+        database = Database(tmp_path / "db.sqlite")
+        databases.append(database)
+        return Board(database, settings, Weights(), **options), database.connection
+
+    yield make
+    for database in databases:
+        database.close()
+
+
+def ask(conn, kind, job_id):
+    return intents.append(conn, kind, job_id, "a test", 1.0)
+
+
+def damage(path, statement):
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(statement)
+        conn.commit()
+
+
+def test_a_row_that_cannot_be_read_holds_up_no_other(make_board, tmp_path):
+    board, _ = make_board(make_job("good"), make_job("bad"))
+    damage(tmp_path / "db.sqlite", "UPDATE job SET output_spec = '{oops' WHERE id = 'bad'")
+    board.refresh()
+    assert list(board.jobs) == ["good"]
+
+
+def test_a_verdict_that_cannot_be_read_holds_up_no_other_job(make_board, tmp_path):
+    board, _ = make_board(make_job("good"), make_job("bad", C.FINALIZING))
+    damage(tmp_path / "db.sqlite", "INSERT INTO result VALUES ('bad', '{}', 1)")
+    board.refresh()
+    assert list(board.jobs) == ["good"]
+
+
+def test_what_is_wanted_of_an_ended_job_is_answered(make_board):
+    board, conn = make_board(make_job("j", C.SUCCEEDED))
+    wish = ask(conn, IntentKind.CANCEL, "j")
+    board.refresh()
+    assert intents.intent_by_id(conn, wish).answer == ALREADY_FINISHED
+
+
+def test_a_clean_up_is_answered_when_it_is_done_and_not_before(make_board):
+    board, conn = make_board(make_job("j", C.KILLED_BY_ADMIN))
+    wish = ask(conn, IntentKind.CLEANUP, "j")
+    board.refresh()
+    assert board.take_cleanups() == ["j"]
+    assert intents.intent_by_id(conn, wish).answered_at is None
+    board.cleaned_up("j", "removed what it left")
+    assert intents.intent_by_id(conn, wish).answer == "removed what it left"
+
+
+def test_a_cancellation_of_a_job_that_ends_by_itself_is_answered_at_the_next_look(make_board):
+    board, conn = make_board(make_job("j", C.PREPARING))
+    wish = ask(conn, IntentKind.CANCEL, "j")
+    board.refresh()
+    board.write([Decision(job_id="j", path=(C.INTERNAL_ERROR,), message="Internal error", cause="it failed")])
+    board.refresh()
+    assert intents.intent_by_id(conn, wish).answer == ALREADY_FINISHED
+
+
+def test_a_runner_for_some_jobs_also_ends_others_that_wait_and_are_cancelled(make_board):
+    board, conn = make_board(make_job("mine"), make_job("other"), make_job("third"), only=lambda rows: {"mine"})
+    ask(conn, IntentKind.CANCEL, "other")
+    board.refresh()
+    assert set(board.jobs) == {"mine", "other"}
+    assert board.view("other").not_before == float("inf")
+
+
+def test_messages_are_masked(make_board):
+    board, _ = make_board(make_job("j"), mask=lambda text: text.replace("s3cret", "xxxx"))
+    board.refresh()
+    (job,) = board.write(
+        [Decision(job_id="j", path=(C.INTERNAL_ERROR,), message="Internal error: s3cret", cause="s3cret")]
+    )
+    assert "s3cret" not in job.status_message
+
+
+def test_the_verdict_that_is_published_is_the_one_that_is_stored(make_board):
+    board, _conn = make_board(make_job("j", C.FINALIZING))
+    board.refresh()
+    board.record_verdict("j", make_outcome(exit_code=0))
+    stored = board.track("j").outcome
+    board.record_verdict("j", make_outcome(exit_code=7))
+    assert board.track("j").outcome == stored
+
+
+def test_jobs_that_ended_before_do_not_count_as_ended_now(make_board):
+    board, _ = make_board(make_job("j", C.NONZERO_EXIT))
+    board.refresh()
+    assert [job.id for job in board.ended_with_leftovers(["j"], {})] == ["j"]
+    assert board.ended == {}
+
+
+def test_what_a_killed_job_had_is_kept_unless_it_never_started(make_board):
+    board, _ = make_board(make_job("ran", C.KILLED_BY_ADMIN, started_at=5), make_job("waited", C.KILLED_BY_ADMIN))
+    board.refresh()
+    assert [job.id for job in board.ended_with_leftovers(["ran", "waited"], {})] == ["waited"]

@@ -53,7 +53,9 @@ def held(name: str, trap: str = "", **more: Any) -> Action:
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill", "cut_power"])
-def test_jobs_whose_engine_went_away_start_over(engine: PrivateEngine, workdir: WorkDirectory, how: str, tmp_path: Path):
+def test_jobs_whose_engine_went_away_start_over(
+    engine: PrivateEngine, workdir: WorkDirectory, how: str, tmp_path: Path
+):
     study = make_study(
         tmp_path / "study",
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 from collections.abc import Callable, Mapping
@@ -96,16 +97,47 @@ def test_killed_once_in_every_phase(make_workdir: Any, executor: str, workers: s
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_killed_again_and_again(make_workdir: Any, executor: str, workers: str, tmp_path: Path):
     dice = random.Random(f"{executor} {workers}")
-    shape: dict[str, list[str]] = {"a": [], "b": [], "c": ["a"], "d": ["a", "b"], "e": ["c", "d"], "f": ["b"], "g": ["e", "f"]}
+    shape: dict[str, list[str]] = {
+        "a": [],
+        "b": [],
+        "c": ["a"],
+        "d": ["a", "b"],
+        "e": ["c", "d"],
+        "f": ["b"],
+        "g": ["e", "f"],
+    }
     workdir = make_workdir(executor, {"MAX_WORKERS": workers})
     study = make(workdir, tmp_path / "study", shape)
     jobs = workdir.add(study, "run_all")
     for _ in range(KILLS):
         runner = workdir.start("run", "--until-idle")
         # Not before it has begun: starting up takes a while, and dying then is no feat.
-        until(lambda: workdir.holder() == runner.pid or runner.process.poll() is not None, "the runner's lock")
+        workdir.wait_for_holder(runner)
         with suppress(subprocess.TimeoutExpired):
             runner.process.wait(dice.uniform(0.0, 0.7))
         runner.kill()
     workdir.run()
     check(workdir, jobs, undisturbed(make_workdir, executor, tmp_path / "calm", shape, study.git("rev-parse", "HEAD")))
+
+
+def test_machine_that_went_down_under_a_job_has_it_started_over(workdir: WorkDirectory, tmp_path: Path):
+    held = "touch busy; while [ ! -e go ]; do sleep 0.05; done; echo 1 > one.txt"
+    study = make_study(tmp_path / "study", {"one": action(workdir.command(held), "one.txt")})
+    job_id = workdir.add(study, "one")["one"]
+    runner = workdir.start("run", "--until-idle")
+    workdir.wait_for_file(job_id, "busy")
+    workdir.wait_for(job_id, "executing")
+    runner.kill()
+    # What is on the disk was laid out before the machine last started.
+    marker = workdir.working_copy(job_id).parent / "control/prepared"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "boot": "another"}))
+    workdir.let_go(job_id)
+    runner = workdir.start("run", "--until-idle")
+    workdir.wait_for_step(job_id, "executing", 2)
+    workdir.wait_for_file(job_id, "busy")
+    workdir.let_go(job_id)
+    assert runner.ends() == 0
+    messages = [row[0] for row in workdir.ask("SELECT message FROM history WHERE to_code = 'waiting_on_reboot'")]
+    assert messages == ["Waiting to be started over: the machine was restarted"]
+    assert workdir.starts() == {job_id: 2}
+    assert workdir.leftovers() == []

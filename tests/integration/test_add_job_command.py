@@ -16,6 +16,8 @@ from support.runners import WorkDirectory
 from support.studies import action, change_study, make_study, shell
 from support.terminal import on_terminal, without_colours
 
+pytestmark = pytest.mark.slow
+
 MAKE, USE = shell("echo made > made.txt"), shell("cat made.txt > used.txt")
 FAIL = shell("echo no good; exit 3")
 ACTIONS = {

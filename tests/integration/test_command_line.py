@@ -20,6 +20,8 @@ from jobrunner_cli.cli import app
 from support.store import make_job, new_database, older_database
 from support.terminal import PATIENCE, jobrunner, on_terminal
 
+pytestmark = pytest.mark.slow
+
 
 def paths(command: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The words of every command, and of every group."""

@@ -22,6 +22,8 @@ from jobrunner_cli.engine.study.git import GitInterruptedError
 from jobrunner_cli.engine.study.repository import GitAccess, Repositories
 from support.git_server import GitServer, SourceRepository, git_server, set_at_the_end
 
+pytestmark = pytest.mark.slow
+
 #: Fetches commits given as arguments, in a process of its own.
 FETCH = """
 import sys

@@ -18,6 +18,8 @@ from jobrunner_cli.engine.study.git import GitInterruptedError
 from jobrunner_cli.engine.study.repository import GitAccess, Repositories
 from support.git_server import GitServer, SourceRepository, git_server, set_at_the_end
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "very-secret-token"
 LOGIN = f"jobrunner-tpp:{TOKEN}"
 

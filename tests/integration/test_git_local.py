@@ -20,6 +20,8 @@ from jobrunner_cli.engine.study.repository import GitAccess, Repositories
 from jobrunner_cli.engine.work import CodeTree, EntryKind
 from support.git_server import SourceRepository
 
+pytestmark = pytest.mark.slow
+
 ABSENT = "0123456789" * 4
 
 

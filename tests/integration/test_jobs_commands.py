@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,9 +113,7 @@ def test_jobs_that_execute_are_ended_and_only_their_log_is_kept(
         assert log_of(workdir, jobs[name]).splitlines()[0].endswith(" at work")
         assert f"status_message: {shown['status_message']}\n" in log_of(workdir, jobs[name])
         assert workdir.working_copy(jobs[name]).exists() is (name == "killed")
-        assert (f"os-job-{jobs[name]}" in workdir.containers()) is (
-            name == "killed" and workdir.executor == "docker"
-        )
+        assert (f"os-job-{jobs[name]}" in workdir.containers()) is (name == "killed" and workdir.executor == "docker")
     assert "running" not in [workdir.containers().get(f"os-job-{jobs[name]}") for name in VERBS]
 
     # The other one carries on.
@@ -233,3 +232,31 @@ def test_running_again_after_a_cancellation_starts_a_new_job(workdir: WorkDirect
     workdir.let_go(second)
     assert runner.ends() == 0
     assert workdir.codes() == {"one": "succeeded"}
+
+
+def test_waiting_job_ends_while_another_process_only_runs_what_it_waits_for(workdir: WorkDirectory, tmp_path: Path):
+    study = make_study(tmp_path / "study", {"mine": busy(workdir, "mine"), "theirs": busy(workdir, "theirs")})
+    theirs = workdir.add(study, "theirs")["theirs"]
+    waiting = workdir.start("add-job", str(study.path), "mine", "--wait")
+    [mine] = until(lambda: [row[0] for row in workdir.ask("SELECT id FROM job WHERE action = 'mine'")], "the job")
+    workdir.wait_for_file(mine, "busy")
+    assert "done" in end(workdir, "cancelled", theirs)
+    assert workdir.codes() == {"theirs": "cancelled_by_user", "mine": "executing"}
+    workdir.let_go(mine)
+    assert waiting.ends() == 0
+    assert workdir.starts() == {mine: 1}
+    assert workdir.leftovers() == []
+
+
+def test_cancellation_without_runner_and_engine_is_kept_for_the_next_runner(
+    make_workdir: Callable[..., WorkDirectory], tmp_path: Path
+):
+    workdir = make_workdir("process")
+    study = make_study(tmp_path / "study", {"one": busy(workdir, "one")})
+    job_id = workdir.add(study, "one")["one"]
+    nobody = {"EXECUTOR": "docker", "DOCKER_HOST": "unix:///nobody/here.sock"}
+    said = workdir.cli("jobs", "cancel", job_id, code=5, **nobody).stderr
+    assert "the next runner does it" in said
+    workdir.run(code=1)
+    assert workdir.codes() == {"one": "cancelled_by_user"}
+    assert not workdir.starts()

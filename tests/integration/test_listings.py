@@ -17,6 +17,8 @@ from jobrunner_cli.engine.store.database import Connection
 from support.store import make_job, make_outcome, new_database
 from support.terminal import jobrunner, on_terminal, without_colours
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600
 #: The keys of a job, as scripts rely on them.
 JOB_KEYS = {

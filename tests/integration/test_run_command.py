@@ -271,7 +271,7 @@ def test_maintenance_puts_database_jobs_back_and_no_others(make_workdir, databas
         "ALLOWED_GITHUB_ORGS": "*",
     }
     workdir = make_workdir("docker", settings)
-    script = "touch busy; test -n \"$DATABASE_URL\" || exit 9; while [ ! -e go ]; do sleep 0.05; done; echo 1 > data.csv"
+    script = 'touch busy; test -n "$DATABASE_URL" || exit 9; while [ ! -e go ]; do sleep 0.05; done; echo 1 > data.csv'
     study = make_study(
         tmp_path / "study",
         {

@@ -80,23 +80,26 @@ class WorkDirectory:
     def __init__(self, base: Path, executor: str, settings: Mapping[str, str] | None = None) -> None:
         self.base = base
         self.executor = executor
-        self.path = base / "workdir"
-        self.high = self.path / "high_privacy"
-        self.medium = self.path / "medium_privacy"
-        self.volumes = self.high / "volumes"
         self.settings = {
-            "WORKDIR": str(self.path),
+            "WORKDIR": str(base / "workdir"),
             "EXECUTOR": executor,
             "MAX_WORKERS": "2",
             "JOB_STOP_GRACE": "1",
             **(settings or {}),
         }
+        self.path = Path(self.settings["WORKDIR"])
+        self.high = self._store("HIGH_PRIVACY_STORAGE_BASE", self.path / "high_privacy")
+        self.medium = self._store("MEDIUM_PRIVACY_STORAGE_BASE", self.path / "medium_privacy")
+        self.volumes = self._store("HIGH_PRIVACY_VOLUME_DIR", self.high / "volumes")
         self.owner = workdir_id(self.path)
         self._here = base / "elsewhere"
         self._here.mkdir()
         self._commands: list[Command] = []
         self._started = _StartedContainers(self.owner) if executor == "docker" else None
         self.cli("migrate")
+
+    def _store(self, setting: str, default: Path) -> Path:
+        return Path(self.settings.get(setting, default))
 
     # Commands.
 
@@ -150,6 +153,10 @@ class WorkDirectory:
     def holder(self) -> int | None:
         """The process that is at work here, if there is one."""
         return holder_pid(self.path / "runner.lock")
+
+    def wait_for_holder(self, command: Command) -> None:
+        """Wait until a command is at work here, or is done."""
+        until(lambda: self.holder() == command.pid or command.process.poll() is not None, "the lock of a command")
 
     # The table.
 
@@ -282,7 +289,8 @@ class WorkDirectory:
     def leftovers(self) -> list[str]:
         """What jobs that have ended should not have left: directories, staged copies, containers, open intents."""
         found = [str(path) for path in self.volumes.glob("os-job-*")]
-        found += [str(path) for path in self.path.glob("*_privacy/workspaces/*/metadata/.staging/*")]
+        for store in (self.high, self.medium):
+            found += [str(path) for path in store.glob("workspaces/*/metadata/.staging/*")]
         found += list(self.containers())
         found += [str(row) for row in self.ask("SELECT * FROM intent WHERE answered_at IS NULL")]
         return found

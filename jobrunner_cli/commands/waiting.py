@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jobrunner_cli import diagnostics
@@ -102,8 +102,15 @@ def _watch(settings: Settings, job_ids: Sequence[str]) -> None:
                 for job in jobs.values():
                     progress.job_changed(job)
                 if all(state_of(job.status_code) in {State.SUCCEEDED, State.FAILED} for job in jobs.values()):
+                    _say_what_failed(jobs.values())
                     return
             time.sleep(_LOOK_INTERVAL)
+
+
+def _say_what_failed(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        if state_of(job.status_code) is State.FAILED:
+            diagnostics.notice(f"{job.workspace}/{job.action} ({job.id}) failed: {job.status_message}")
 
 
 def _verdict(settings: Settings, job_ids: Sequence[str]) -> ExitCode:

@@ -149,7 +149,8 @@ def test_waiting_for_jobs_runs_them_or_watches_their_runner(workdir: WorkDirecto
     assert impatient.ends() == 130
     workdir.let_go(job_id)
     assert waiting.ends() == 0
-    workdir.cli("add-job", str(study.path), "bad", "--wait", code=1)
+    watched = workdir.cli("add-job", str(study.path), "bad", "--wait", code=1)
+    assert "failed: Job exited with an error: exit code 2" in watched.stderr
     runner.signal(signal.SIGTERM)
     assert runner.ends() == 0
     assert workdir.codes() == {"other": "succeeded", "one": "succeeded", "bad": "nonzero_exit", "long": "succeeded"}

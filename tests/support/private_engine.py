@@ -55,7 +55,9 @@ class PrivateEngine:
 
     def start_again(self) -> None:
         """Start the daemon with the words and the data that it had."""
-        (self._run_dir / "docker.pid").unlink(missing_ok=True)
+        # What was killed has left its number, which a process that nobody has reaped yet may still bear.
+        for left in ("docker.pid", "exec/containerd/containerd.pid"):
+            (self._run_dir / left).unlink(missing_ok=True)
         with (self._run_dir / "again.log").open("ab") as log:
             daemon = subprocess.Popen(
                 self._command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -16,6 +16,9 @@ from jobrunner_cli.engine.states import State, StatusCode, state_of
 #: The privacy levels of outputs, from the strictest; where patterns overlap, the later level wins (section 5).
 PRIVACY_LEVELS = ("highly_sensitive", "moderately_sensitive", "minimally_sensitive")
 
+#: The kinds of files that people who check outputs can read: the only ones that reach the medium privacy store.
+REVIEWABLE_SUFFIXES = (".csv", ".jpg", ".jpeg", ".png", ".svg", ".svgz", ".html", ".txt", ".log", ".json", ".md")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:

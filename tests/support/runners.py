@@ -24,7 +24,7 @@ from support.studies import shell
 log = logging.getLogger(__name__)
 
 #: Seconds after which something that should happen is said not to happen; never waited for in full.
-PATIENCE = 20.0
+PATIENCE = 40.0
 T = TypeVar("T")
 
 
@@ -54,7 +54,11 @@ class Command:
         return self._said.read_text(errors="replace")
 
     def signal(self, number: int) -> None:
-        self.process.send_signal(number)
+        """Send it a signal; as Ctrl-C on a terminal does, SIGINT goes to whatever it has started, too."""
+        if number == signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
 
     def kill(self) -> None:
         """End it as a crash does."""

@@ -8,9 +8,7 @@ from pathlib import PurePosixPath
 
 from jobrunner_cli.engine.jobfiles.csvfile import CsvFacts, NotCsvError, read_csv
 from jobrunner_cli.engine.jobfiles.walk import printable
-
-#: What the people who check outputs can open; the pipeline file's rules demand the same (section "outputs" there).
-ALLOWED_SUFFIXES = (".csv", ".jpg", ".jpeg", ".png", ".svg", ".svgz", ".html", ".txt", ".log", ".json", ".md")
+from jobrunner_cli.engine.work import REVIEWABLE_SUFFIXES
 
 #: Bytes of a CSV file beyond which its rows are no longer counted: it is far above any limit of size, and is held back.
 LARGEST_COUNTED = 1 << 30
@@ -48,9 +46,9 @@ def check(path: str, handle: int, size: int, *, limits: Level4Limits, stop: thre
     """
     reasons = []
     suffix = PurePosixPath(path).suffix
-    if suffix not in ALLOWED_SUFFIXES:
+    if suffix not in REVIEWABLE_SUFFIXES:
         kind = f"Files of type {printable(suffix)}" if suffix else "Files without a suffix"
-        reasons.append(f"{kind} cannot be released (possible: {' '.join(ALLOWED_SUFFIXES)})")
+        reasons.append(f"{kind} cannot be released (possible: {' '.join(REVIEWABLE_SUFFIXES)})")
     if size > limits.max_bytes:
         reasons.append(f"The file is too large: {_amount(size)}, and the limit is {_amount(limits.max_bytes)}")
     if suffix != ".csv" or size > max(LARGEST_COUNTED, limits.max_bytes):

@@ -5,12 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jobrunner_cli.engine.work import PRIVACY_LEVELS
-
-#: What a `moderately_sensitive` path may end in: kinds of file that people can look through.
-REVIEWABLE_SUFFIXES = (
-    ".csv", ".jpg", ".jpeg", ".png", ".svg", ".svgz", ".html", ".txt", ".log", ".json", ".md",
-)  # fmt: skip
+from jobrunner_cli.engine.work import PRIVACY_LEVELS, REVIEWABLE_SUFFIXES
 
 _MODERATELY = PRIVACY_LEVELS[1]
 _DRIVE = re.compile(r"[A-Za-z]:")

@@ -124,14 +124,17 @@ class DockerExecutor:
         """
         from docker.errors import APIError
 
+        if self._engine.runs_since is not None:
+            return self._engine.runs_since[0]
         with self._engine.calling("say since when it runs") as client:
             try:
-                network = client.inspect_network(_OWN_NETWORK)
+                since = unix_seconds(client.inspect_network(_OWN_NETWORK).get("Created"))
             except APIError as error:
-                if is_absent(error):
-                    return None
-                raise
-        return unix_seconds(network.get("Created"))
+                if not is_absent(error):
+                    raise
+                since = None
+        self._engine.runs_since = (since,)
+        return since
 
     def create(self, spec: ContainerSpec) -> None:
         """Make the job's container, not started, or keep one that is the same and was never started.

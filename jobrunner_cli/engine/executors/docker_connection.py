@@ -53,6 +53,7 @@ class EngineConnection:
         self._cpus: float | None = None
         #: what the engine said of itself, as long as it has not been away
         self.described: str | None = None
+        self.runs_since: tuple[float | None] | None = None
         self._idle: deque[APIClient] = deque(maxlen=_MOST_IDLE_CLIENTS)
         self._lock = threading.Lock()
 
@@ -151,7 +152,7 @@ class EngineConnection:
     def forget(self) -> None:
         """Drop what was agreed with the engine and every idle connection: it may come back as another version."""
         with self._lock:
-            self._version = self._cpus = self.described = None
+            self._version = self._cpus = self.described = self.runs_since = None
             clients, self._idle = self._idle, deque(maxlen=_MOST_IDLE_CLIENTS)
         for client in clients:
             client.close()

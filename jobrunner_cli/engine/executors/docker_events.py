@@ -64,6 +64,8 @@ class DockerEvents:
                     self._changed.notify_all()
         except stream_errors() as error:
             failure = error
+        # What is known of the engine may not be true of the one that answers next.
+        self._engine.forget()
         with self._changed:
             why = failure or EOFError("the engine ended its event stream")
             self._broken = self._engine.unavailable(why, self._timeout)

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _LOOK_INTERVAL = 0.1
 #: Looks in a row after which something must be wrong with the decisions.
 _MOST_LOOKS = 50
+#: Seconds before a table that could not be read is read again.
+_AFTER_A_FAILED_LOOK = 2.0
 #: Seconds before a job whose decision could not be written is looked at again.
 _AFTER_A_BUG = 5.0
 
@@ -218,8 +220,9 @@ class Controller:
             self._begin(job_id, EffectKind.CLEANUP, "wanted by an operator")
 
     def _take_messages(self) -> None:
+        patience = min(_LOOK_INTERVAL, self._settings.job_loop_interval) if self._table_read else _AFTER_A_FAILED_LOOK
         try:
-            message = self._messages.get(timeout=min(_LOOK_INTERVAL, self._settings.job_loop_interval))
+            message = self._messages.get(timeout=patience)
         except Empty:
             return
         self._happened = True

@@ -12,6 +12,8 @@ import pytest
 from jobrunner_cli.engine.variables import VARIABLES
 from support.terminal import jobrunner, on_terminal, without_colours
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {
     "JOB_SERVER_TOKEN": "s3cret-of-the-server",
     "PRIVATE_REPO_ACCESS_TOKEN": "s3cret-of-github",

@@ -22,6 +22,8 @@ from jobrunner_cli.engine.executors.process_tree import kill_marked
 from jobrunner_cli.engine.work import ContainerSpec, ContainerState
 from support.jobfiles import small_disk
 
+pytestmark = pytest.mark.slow
+
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prctl(2)")
 
 

@@ -36,6 +36,8 @@ from jobrunner_cli.engine.work import IntentKind, JobRequest
 from support.repositories import StudyRepository
 from support.store import make_outcome
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_795_000_000
 KILLED = StatusCode.KILLED_BY_ADMIN
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from jobrunner_cli.engine.errors import ProjectValidationError
 from jobrunner_cli.engine.study.pipeline import Pipeline, read_pipeline
 
+pytestmark = pytest.mark.slow
+
 CORPUS = Path(__file__).parents[1] / "corpus"
 FILES = [file.read_bytes() for file in sorted(CORPUS.glob("*/*.yaml"))]
 SIGNS = [

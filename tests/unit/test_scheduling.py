@@ -118,7 +118,7 @@ def situations(draw):
 
 
 @given(situations())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_every_decision_is_a_legal_path_with_at_most_one_effect_and_none_beside_one_in_flight(situation):
     jobs, world = situation
     known = {job.id: job for job in jobs}
@@ -130,7 +130,7 @@ def test_every_decision_is_a_legal_path_with_at_most_one_effect_and_none_beside_
 
 
 @given(situations())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_capacity_is_never_exceeded_by_a_start(situation):
     jobs, world = situation
     decisions = decide(jobs, world)
@@ -145,7 +145,7 @@ def test_capacity_is_never_exceeded_by_a_start(situation):
 
 
 @given(situations())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_nothing_starts_before_its_needs_have_succeeded(situation):
     jobs, world = situation
     known = {job.id: job for job in jobs}
@@ -154,7 +154,7 @@ def test_nothing_starts_before_its_needs_have_succeeded(situation):
 
 
 @given(situations())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_nothing_starts_while_paused_draining_or_under_maintenance(situation):
     jobs, world = situation
     for job_id in started(decide(jobs, world)):
@@ -166,7 +166,7 @@ def test_nothing_starts_while_paused_draining_or_under_maintenance(situation):
 
 
 @given(situations())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_no_job_waits_while_there_is_capacity_for_it(situation):
     jobs, world = situation
     if world.draining:
@@ -185,7 +185,7 @@ def test_no_job_waits_while_there_is_capacity_for_it(situation):
 
 
 @given(situations())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_the_order_of_the_rows_does_not_matter(situation):
     jobs, world = situation
     assert by_job(decide(jobs, world)) == by_job(decide(jobs[::-1], world))

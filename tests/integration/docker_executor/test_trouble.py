@@ -24,6 +24,8 @@ from jobrunner_cli.engine.executors.protocol import EventStream
 from jobrunner_cli.engine.work import ContainerState
 from support.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 VERBS: dict[str, Callable[[Bench], object]] = {
     "check": lambda bench: bench.executor.check(),
     "create": lambda bench: bench.executor.create(bench.shell("exit 0", env={"TOKEN": "s3cr3t-pa55"})),

@@ -180,8 +180,8 @@ def _end(name: str, kind: str, *, cleanup: bool) -> None:
     from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.commands.waiting import wait_for_answers
+    from jobrunner_cli.engine.endings import ALREADY_FINISHED
     from jobrunner_cli.engine.errors import UnreachableError
-    from jobrunner_cli.engine.scheduling import ALREADY_FINISHED
     from jobrunner_cli.engine.states import ACTIVE_CODES
     from jobrunner_cli.engine.store import intents
     from jobrunner_cli.engine.store.database import Database

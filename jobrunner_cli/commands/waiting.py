@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobrunner_cli import diagnostics
 from jobrunner_cli.engine.errors import ExitCode, RunnerActiveError
-from jobrunner_cli.engine.states import State, state_of
+from jobrunner_cli.engine.states import State, StatusCode, state_of
 from jobrunner_cli.engine.store import intents, queries
 from jobrunner_cli.engine.store.database import Database
 from jobrunner_cli.engine.store.locks import holder_pid
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at whether another process has committed.
 _LOOK_INTERVAL = 0.1
+
+_HELD = frozenset({StatusCode.WAITING_PAUSED, StatusCode.WAITING_DB_MAINTENANCE})
 
 
 def wait_for(settings: Settings, job_ids: Sequence[str]) -> ExitCode:
@@ -94,7 +96,7 @@ def _watch(settings: Settings, job_ids: Sequence[str]) -> None:
 
     progress = Progress(live=on_terminal())
     with Database(settings.database_path, readonly=True) as database, progress.shown():
-        version = None
+        version, told = None, set[str]()
         while holder_pid(settings.runner_lock_path) is not None:
             if database.connection.data_version() != version:
                 version = database.connection.data_version()
@@ -104,7 +106,18 @@ def _watch(settings: Settings, job_ids: Sequence[str]) -> None:
                 if all(state_of(job.status_code) in {State.SUCCEEDED, State.FAILED} for job in jobs.values()):
                     _say_what_failed(jobs.values())
                     return
+                told = _say_what_is_held(jobs.values(), told)
             time.sleep(_LOOK_INTERVAL)
+
+
+def _say_what_is_held(jobs: Iterable[Job], told: set[str]) -> set[str]:
+    """Name the jobs that an operator holds up, once for as long as each is held; returns those that are."""
+    held = {job.id: job for job in jobs if job.status_code in _HELD}
+    for job_id in held.keys() - told:
+        job = held[job_id]
+        diagnostics.notice(f"{job.workspace}/{job.action} ({job.id}) waits for an operator: {job.status_message}.")
+        diagnostics.notice("Watching on; Ctrl-C ends that, and the job stays where it is.")
+    return set(held)
 
 
 def _say_what_failed(jobs: Iterable[Job]) -> None:

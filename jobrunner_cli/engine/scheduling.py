@@ -10,28 +10,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+from jobrunner_cli.engine.endings import ALREADY_FINISHED, STOPS, ended_by
 from jobrunner_cli.engine.states import State, StatusCode, state_of
-from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, Intent, IntentKind, World
-
-#: How often a job is started over after its container was lost, before it is given up (section 2).
-MOST_RESTARTS = 3
+from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, IntentKind, World
 
 #: The codes of jobs that nothing but capacity holds up.
 WAITS_FOR_CAPACITY = frozenset({StatusCode.WAITING_ON_WORKERS, StatusCode.WAITING_ON_DB_WORKERS})
 _EFFECTS_ON_INPUTS = frozenset({EffectKind.PREPARE})
-_STOPS = frozenset({IntentKind.CANCEL, IntentKind.KILL})
 
-ALREADY_FINISHED = "already finished"
 DEPENDENCY_FAILED_MESSAGE = "Not starting as dependency failed"
-CANCELLED_MESSAGE = "Cancelled by user"
-KILLED_MESSAGE = "Killed by an administrator"
 
 
 def decide(jobs: Sequence[ActiveJob], world: World) -> list[Decision]:
     """What happens next to each job that moves; jobs that stay as they are have no decision.
 
     Every path is legal, the sum of the weights of running jobs stays within the workers, and no decision touches
-    a job for which an effect is in flight.
+    a job for which an effect is in flight, but for a waiting one that ends: what is being made ahead of its turn is
+    removed when it is done.
     """
     return _Look(jobs, world).decisions()
 
@@ -41,7 +36,7 @@ def stop_wanted(job: ActiveJob, *, draining: bool) -> bool:
     if draining and job.in_flight in {EffectKind.PROVISION, EffectKind.PREPARE}:
         return True
     interruptible = {EffectKind.PROVISION, EffectKind.PREPARE, EffectKind.FINALIZE}
-    return job.in_flight in interruptible and any(intent.kind in _STOPS for intent in job.intents)
+    return job.in_flight in interruptible and any(intent.kind in STOPS for intent in job.intents)
 
 
 class _Look:
@@ -102,14 +97,15 @@ class _Look:
             answers = {intent.id: ALREADY_FINISHED for intent in job.intents}
             self._decide(job, Decision(job_id=job.id, answered=answers, cause="too late to stop"))
             return
-        if job.in_flight is not None:
+        if job.in_flight is not None and not _may_end(job):
             return
-        wish = next((intent for intent in job.intents if intent.kind in _STOPS), None)
+        wish = next((intent for intent in job.intents if intent.kind in STOPS), None)
         if wish is None:
             answers = {intent.id: "the job is not finished; kill it with --cleanup" for intent in job.intents}
             self._decide(job, Decision(job_id=job.id, answered=answers))
         elif job.state is State.PENDING:
-            self._decide(job, ended_by(job, wish, effect=EffectKind.CLEANUP))
+            decision = ended_by(job, wish, effect=EffectKind.CLEANUP)
+            self._decide(job, decision if job.in_flight is None else replace(decision, effect=None))
         elif self._is_free(job):
             clean = wish.kind is IntentKind.CANCEL or any(i.kind is IntentKind.CLEANUP for i in job.intents)
             effect = EffectKind.TERMINATE if clean else EffectKind.STOP
@@ -125,7 +121,7 @@ class _Look:
         failed = [job_id for job_id in dependants if self._has_failed(job_id)]
         while failed:
             for job in dependants.get(failed.pop(), ()):
-                if job.state is State.PENDING and job.in_flight is None and not self._has_failed(job.id):
+                if _may_end(job) and not self._has_failed(job.id):
                     self._decide(
                         job,
                         Decision(
@@ -133,7 +129,7 @@ class _Look:
                             path=(StatusCode.DEPENDENCY_FAILED,),
                             message=DEPENDENCY_FAILED_MESSAGE,
                             cause="a job it needs failed",
-                            effect=EffectKind.CLEANUP if job.provisioned else None,
+                            effect=EffectKind.CLEANUP if job.provisioned and job.in_flight is None else None,
                         ),
                     )
                     failed.append(job.id)
@@ -352,43 +348,6 @@ class _Look:
         return all(state_of(self._codes[needed]) in under_way for needed in job.wait_for)
 
 
-def ended_by(job: ActiveJob, wish: Intent, *, effect: EffectKind | None) -> Decision:
-    """The decision that ends a job because somebody wanted it, answering its open intents.
-
-    A clean-up that is still to come is answered when it is done.
-    """
-    cancelled = wish.kind is IntentKind.CANCEL
-    return Decision(
-        job_id=job.id,
-        path=(StatusCode.CANCELLED_BY_USER if cancelled else StatusCode.KILLED_BY_ADMIN,),
-        message=CANCELLED_MESSAGE if cancelled else KILLED_MESSAGE,
-        cause=wish.kind.value,
-        effect=effect,
-        answered={intent.id: "done" for intent in job.intents if effect is None or intent.kind in _STOPS},
-        cancelled=cancelled,
-    )
-
-
-def started_over(job: ActiveJob, reason: str) -> Decision:
-    """The decision after a job's container was lost: wait to be started over, or give up (section 2)."""
-    if reason == "database maintenance":
-        return Decision(
-            job_id=job.id,
-            path=(StatusCode.WAITING_DB_MAINTENANCE,),
-            message="Waiting for database maintenance to finish",
-            cause=reason,
-        )
-    if job.restarts >= MOST_RESTARTS:
-        return Decision(
-            job_id=job.id,
-            path=(StatusCode.INTERNAL_ERROR,),
-            message=f"Internal error: {reason}, after it had been started over {MOST_RESTARTS} times",
-            cause=reason,
-        )
-    return Decision(
-        job_id=job.id,
-        path=(StatusCode.WAITING_ON_REBOOT,),
-        message=f"Waiting to be started over: {reason}",
-        cause=reason,
-        counts_restart=True,
-    )
+def _may_end(job: ActiveJob) -> bool:
+    """It waits, and nothing is in flight that its end has to wait for."""
+    return job.state is State.PENDING and job.in_flight in {None, EffectKind.PROVISION}

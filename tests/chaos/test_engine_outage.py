@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 #: Seconds for which the engine is away.
-AWAY = 3.0
+AWAY = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,28 @@ def test_engine_that_hangs_holds_up_nothing_that_needs_no_engine(
     until(lambda: f"os-job-{jobs['queued']}" in workdir.containers(), "the container of the one that waits")
     engine.hang()
     try:
+        assert "done" in workdir.cli("jobs", "cancel", jobs["queued"]).stdout
+        assert workdir.codes() == {"long": "executing", "queued": "cancelled_by_user"}
+    finally:
+        engine.wake()
+    workdir.let_go(jobs["long"])
+    assert runner.ends() == 1
+    assert workdir.codes()["long"] == "succeeded"
+    assert workdir.leftovers() == []
+
+
+def test_job_whose_container_an_engine_that_hangs_is_asked_to_make_is_cancelled_at_once(
+    engine: PrivateEngine, workdir: WorkDirectory, tmp_path: Path
+):
+    workdir.settings["MAX_WORKERS"] = "1"
+    study = make_study(tmp_path / "study", {"long": held("long"), "queued": held("queued")})
+    jobs = workdir.add(study, "long")
+    runner = workdir.start("run", "--until-idle")
+    workdir.wait_for(jobs["long"], "executing")
+    engine.hang()
+    try:
+        jobs |= workdir.add(study, "queued")
+        workdir.wait_for(jobs["queued"], "waiting_on_workers")
         assert "done" in workdir.cli("jobs", "cancel", jobs["queued"]).stdout
         assert workdir.codes() == {"long": "executing", "queued": "cancelled_by_user"}
     finally:

@@ -218,6 +218,21 @@ def test_paused_backend_starts_nothing_and_lets_running_jobs_finish(workdir: Wor
     assert workdir.starts() == dict.fromkeys([long, *jobs.values()], 1)
 
 
+def test_whoever_waits_beside_a_paused_runner_is_told_what_for(make_workdir, tmp_path: Path):
+    workdir = make_workdir("process")
+    study = make_study(tmp_path / "study", {"a": quick(workdir, "a")})
+    set_flag(workdir, "paused", "true")
+    runner = workdir.start("run")
+    workdir.wait_for_holder(runner)
+    waiting = workdir.start("add-job", str(study.path), "a", "--wait")
+    waiting.says("waits for an operator: Paused since")
+    set_flag(workdir, "paused", None)
+    assert waiting.ends() == 0
+    assert set(workdir.codes().values()) == {"succeeded"}
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+
+
 def test_paused_workspace_and_paused_job_hold_only_themselves(make_workdir, tmp_path: Path):
     workdir = make_workdir("process")
     study = make_study(tmp_path / "study", {"a": quick(workdir, "a"), "b": quick(workdir, "b")})

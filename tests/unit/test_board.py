@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 
 from jobrunner_cli.engine import settings as settings_module
+from jobrunner_cli.engine.endings import ALREADY_FINISHED
 from jobrunner_cli.engine.running.board import Board
-from jobrunner_cli.engine.scheduling import ALREADY_FINISHED
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import intents
 from jobrunner_cli.engine.store.database import Database

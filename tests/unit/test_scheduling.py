@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobrunner_cli.engine.endings import MOST_RESTARTS, started_over
 from jobrunner_cli.engine.explaining import explain
-from jobrunner_cli.engine.scheduling import MOST_RESTARTS, decide, started_over, stop_wanted
+from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, require_legal, state_of
 from jobrunner_cli.engine.work import (
     ActiveJob,
@@ -126,7 +127,30 @@ def test_every_decision_is_a_legal_path_with_at_most_one_effect_and_none_beside_
         require_legal([known[job_id].code, *decision.path])
         if known[job_id].in_flight is not None:
             assert decision.effect is None
-            assert not decision.path
+        if decision.path and known[job_id].in_flight is not None:
+            assert known[job_id].in_flight is EffectKind.PROVISION
+            assert known[job_id].state is State.PENDING
+            assert state_of(decision.path[-1]) is State.FAILED
+
+
+def test_waiting_job_ends_at_once_whatever_is_being_made_ahead_for_it():
+    cancel = (
+        Intent(id=1, kind=IntentKind.CANCEL, job_id="cancelled"),
+        Intent(id=2, kind=IntentKind.CLEANUP, job_id="cancelled"),
+    )
+    cancelled = make_job("cancelled", C.WAITING_ON_WORKERS, in_flight=EffectKind.PROVISION, intents=cancel)
+    dependant = make_job(
+        "dependant",
+        C.WAITING_ON_DEPENDENCIES,
+        in_flight=EffectKind.PROVISION,
+        wait_for=("cancelled",),
+        needs=("cancelled",),
+    )
+    decisions = by_job(decide([cancelled, dependant], make_world()))
+    assert decisions["cancelled"].path == (C.CANCELLED_BY_USER,)
+    assert decisions["cancelled"].answered == {1: "done"}
+    assert decisions["dependant"].path == (C.DEPENDENCY_FAILED,)
+    assert all(decision.effect is None for decision in decisions.values())
 
 
 @given(situations())

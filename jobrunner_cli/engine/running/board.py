@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from jobrunner_cli.engine.endings import ALREADY_FINISHED
 from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.running.definitions import uses_real_database
 from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
-from jobrunner_cli.engine.scheduling import ALREADY_FINISHED
 from jobrunner_cli.engine.states import KEPT_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.work import (

@@ -262,6 +262,10 @@ class Controller:
         track.in_flight = None
         track.effect_ended_at = done.ended_at
         job = self._board.view(done.job_id)
+        if job is None and done.kind is EffectKind.PROVISION:
+            # The job was ended meanwhile, and what has been made for it, wholly or in part, is nobody's.
+            self._begin(done.job_id, EffectKind.CLEANUP, "ended while it waited")
+            return
         if done.error is not None:
             self._settle_failure(done, done.error, job)
             return

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from jobrunner_cli.engine.endings import CANCELLED_MESSAGE, KILLED_MESSAGE
 from jobrunner_cli.engine.running.definitions import define, outline
 from jobrunner_cli.engine.running.pools import Pool
 from jobrunner_cli.engine.running.tracks import EffectDone, Track
-from jobrunner_cli.engine.scheduling import CANCELLED_MESSAGE, KILLED_MESSAGE
 from jobrunner_cli.engine.work import EffectKind, InputFile, IntentKind
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jobrunner_cli.engine.endings import ended_by, started_over
 from jobrunner_cli.engine.errors import (
     ContainerMissingError,
     DiskFullError,
@@ -11,7 +12,6 @@ from jobrunner_cli.engine.errors import (
     ExecutorUnavailableError,
     JobrunnerError,
 )
-from jobrunner_cli.engine.scheduling import ended_by, started_over
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Intent, IntentKind, Lost
 

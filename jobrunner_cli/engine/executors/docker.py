@@ -26,6 +26,7 @@ from jobrunner_cli.engine.executors.docker_connection import EngineConnection, e
 from jobrunner_cli.engine.executors.docker_events import DockerEvents
 from jobrunner_cli.engine.executors.docker_images import full_image_name, list_images, pull_image, short_image_name
 from jobrunner_cli.engine.executors.docker_logs import DockerLog
+from jobrunner_cli.engine.executors.docker_memory import OwnContainers
 from jobrunner_cli.engine.executors.docker_metadata import (
     container_detail,
     container_name,
@@ -80,6 +81,7 @@ class DockerExecutor:
         self._watch = StreamWatch(self._ping, interval=timeout)
         self._meter = UsageMeter(self._engine)
         self._images: dict[str, tuple[float, ImageFacts]] = {}
+        self._own = OwnContainers()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, registry: str) -> DockerExecutor:
@@ -151,13 +153,14 @@ class DockerExecutor:
             wanted = container_configuration(spec, facts, cpus=cpus, read_only=self._read_only_root)
             for attempt in range(_NAME_ATTEMPTS):
                 try:
-                    client.create_container_from_config(wanted, name)  # type: ignore[no-untyped-call]
+                    made = client.create_container_from_config(wanted, name)  # type: ignore[no-untyped-call]
                 except APIError as error:
                     if not _name_is_taken(error):
                         raise self._create_refused(spec, name, error) from error
                     if self._settle(client, name, wanted["Labels"], attempt):
                         return
                 else:
+                    self._own.made(name, made["Id"])
                     return
         raise ExecutorUnavailableError(f"the name {name} stays taken although no such container is there")
 
@@ -169,6 +172,7 @@ class DockerExecutor:
             threading.Event().wait(_NAME_PAUSE * attempt)
             return False
         theirs = described["Config"].get("Labels") or {}
+        self._own.forget(name)
         same = all(theirs.get(label) == labels[label] for label in (OWNER_LABEL, CONFIGURATION_LABEL))
         if same and never_started(described):
             return True
@@ -226,18 +230,26 @@ class DockerExecutor:
         from docker.errors import APIError
 
         name = container_name(job_id)
+        never_started = self._own.begin_start(name)
         with self._engine.calling(f"start {name}", timeout=self._slow) as client:
-            described = self._described(client, name)
-            if described is None:
-                raise ContainerMissingError(f"{name} cannot be started: there is no such container")
-            if container_state(described["State"]["Status"]) is not ContainerState.CREATED:
+            # An exited container would run again; one that was made here just now has not run.
+            if not never_started and self._was_started(client, name):
                 return
             try:
                 client.start(name)
             except APIError as error:
+                described = self._described(client, name)
+                if described is None:
+                    raise ContainerMissingError(f"{name} cannot be started: there is no such container") from error
                 command = " ".join([described.get("Path", ""), *(described.get("Args") or ())]).strip()
                 image = described["Config"].get("Image", "?")
                 raise self._judged(f"start {command!r} in {image} ({name})", error) from error
+
+    def _was_started(self, client: APIClient, name: str) -> bool:
+        described = self._described(client, name)
+        if described is None:
+            raise ContainerMissingError(f"{name} cannot be started: there is no such container")
+        return container_state(described["State"]["Status"]) is not ContainerState.CREATED
 
     @staticmethod
     def _judged(doing: str, error: APIError) -> ExecutorError:
@@ -291,6 +303,7 @@ class DockerExecutor:
         Raises ExecutorUnavailableError if it is not seen to be gone.
         """
         name = container_name(job_id)
+        self._own.forget(name)
         with self._engine.calling(f"remove {name}", timeout=self._slow) as client:
             self._remove(client, name)
 
@@ -326,9 +339,16 @@ class DockerExecutor:
     def inspect(self, job_id: str) -> ContainerDetail | None:
         """Everything about the job's container; None if there is none. Raises ExecutorUnavailableError."""
         name = container_name(job_id)
-        with self._engine.calling(f"inspect {name}") as client:
-            described = self._described(client, name)
+        described = self._own.take_end(name)
+        if described is None:
+            with self._engine.calling(f"inspect {name}") as client:
+                described = self._described(client, name)
         return None if described is None else container_detail(job_id, described)
+
+    def _note_end(self, described: Mapping[str, Any]) -> None:
+        """Keep the description that the end of a container brought, for the one who is going to ask for it next."""
+        if container_state(described["State"]["Status"]) is ContainerState.EXITED:
+            self._own.note_end(described)
 
     @staticmethod
     def _described(client: APIClient, name: str) -> dict[str, Any] | None:
@@ -356,7 +376,8 @@ class DockerExecutor:
 
     def events(self, owner: str) -> EventStream:
         """Hints about this owner's containers. Raises ExecutorUnavailableError."""
-        return DockerEvents(self._engine, self._watch, f"{OWNER_LABEL}={owner}", timeout=self._timeout)
+        label = f"{OWNER_LABEL}={owner}"
+        return DockerEvents(self._engine, self._watch, label, timeout=self._timeout, on_end=self._note_end)
 
     def images(self) -> builtins.list[ImageInfo]:
         """The images of the registry that are here, sorted by name. Raises ExecutorUnavailableError."""

@@ -6,6 +6,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _OLDEST_VERSION = "1.30"
 _MOST_IDLE_CLIENTS = 16
 _PING_ANSWER = 4096
+#: Seconds for which an engine that has answered is taken to be there still.
+_HEARD_FOR = 1.0
 _GATEWAY_STATUSES = frozenset({502, 503, 504})
 #: What an engine says of itself, not of a container, when it is starting, stopping, overloaded or out of space.
 _PASSING = re.compile(
@@ -54,6 +57,7 @@ class EngineConnection:
         #: what the engine said of itself, as long as it has not been away
         self.described: str | None = None
         self.runs_since: tuple[float | None] | None = None
+        self._heard_at = -_HEARD_FOR
         self._idle: deque[APIClient] = deque(maxlen=_MOST_IDLE_CLIENTS)
         self._lock = threading.Lock()
 
@@ -76,6 +80,7 @@ class EngineConnection:
             raise
         finally:
             if sound:
+                self._heard_at = time.monotonic()
                 self._give_back(client)
             else:
                 client.close()
@@ -85,7 +90,7 @@ class EngineConnection:
 
         Raises ExecutorUnavailableError.
         """
-        self._see_the_socket()
+        self._see_the_socket(ask=not self._was_just_heard())
         with self._lock:
             version = self._version
         return self._connect(doing, version, timeout)
@@ -96,20 +101,9 @@ class EngineConnection:
         That somebody takes the connection is not enough: an init system may hold the socket for an engine that is
         down. Raises ExecutorUnavailableError.
         """
-        path = urlsplit(self.address).path
-        try:
-            if self.address.startswith("unix:"):
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-                    door.settimeout(self._timeout)
-                    door.connect(path)
-                    door.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
-                    answer = door.recv(_PING_ANSWER)
-                if b" 200 " not in answer.partition(b"\r\n")[0]:
-                    raise ConnectionError(f"it answered a ping with {answer[:40]!r}")
-                return
-        except OSError as error:
-            self.forget()
-            raise self.unavailable(error, self._timeout) from error
+        if self.address.startswith("unix:"):
+            self._see_the_socket(ask=True)
+            return
         client = self.dedicated("answer", timeout=self._timeout)
         try:
             with self.translated("answer", self._timeout):
@@ -117,13 +111,30 @@ class EngineConnection:
         finally:
             client.close()
 
-    def _see_the_socket(self) -> None:
-        """Knock where it costs next to nothing: an absent or departing engine is told at once and in few words.
+    def _see_the_socket(self, *, ask: bool) -> None:
+        """Connect where it costs next to nothing, and `ask` something: an absent engine is told at once in few words.
 
-        It also spares docker-py an attempt to connect whose socket it would leave open when that fails.
+        It also spares docker-py an attempt to connect whose socket it would leave open when that fails. Raises
+        ExecutorUnavailableError.
         """
-        if self.address.startswith("unix:"):
-            self.knock()
+        if not self.address.startswith("unix:"):
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+                door.settimeout(self._timeout)
+                door.connect(urlsplit(self.address).path)
+                if not ask:
+                    return
+                door.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+                answer = door.recv(_PING_ANSWER)
+            if b" 200 " not in answer.partition(b"\r\n")[0]:
+                raise ConnectionError(f"it answered a ping with {answer[:40]!r}")
+        except OSError as error:
+            self.forget()
+            raise self.unavailable(error, self._timeout) from error
+
+    def _was_just_heard(self) -> bool:
+        return time.monotonic() - self._heard_at < _HEARD_FOR
 
     @contextmanager
     def translated(self, doing: str, limit: float) -> Iterator[None]:
@@ -153,12 +164,13 @@ class EngineConnection:
         """Drop what was agreed with the engine and every idle connection: it may come back as another version."""
         with self._lock:
             self._version = self._cpus = self.described = self.runs_since = None
+            self._heard_at = -_HEARD_FOR
             clients, self._idle = self._idle, deque(maxlen=_MOST_IDLE_CLIENTS)
         for client in clients:
             client.close()
 
     def _take(self, doing: str, limit: float) -> APIClient:
-        self._see_the_socket()
+        self._see_the_socket(ask=not self._was_just_heard())
         with self._lock:
             client = self._idle.pop() if self._idle else None
             version = self._version

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.errors import ExecutorUnavailableError, JobrunnerError
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection
@@ -25,9 +26,21 @@ _LOOK_BACK = 10
 class DockerEvents:
     """An event stream that is read by a thread of its own; what it says is only that something changed."""
 
-    def __init__(self, engine: EngineConnection, watch: StreamWatch, label: str, *, timeout: float) -> None:
-        """Open it for containers with this label (`name=value`). Raises ExecutorUnavailableError."""
+    def __init__(
+        self,
+        engine: EngineConnection,
+        watch: StreamWatch,
+        label: str,
+        *,
+        timeout: float,
+        on_end: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """Open it for containers with this label (`name=value`). Raises ExecutorUnavailableError.
+
+        `on_end` gets the engine's description of a container that has ended, from the thread that reads the stream.
+        """
         self._engine = engine
+        self._on_end = on_end
         self._watch = watch
         self._timeout = timeout
         self._changed = threading.Condition()
@@ -81,7 +94,7 @@ class DockerEvents:
         lock, and describing a container takes that lock. Whatever comes of it, the event is a hint.
         """
         with suppress(JobrunnerError), self._engine.calling("describe a container") as client:
-            client.inspect_container(container)
+            self._on_end(client.inspect_container(container))
 
     def wait(self, timeout: float) -> bool:
         """Wait for the next hint, at most so many seconds; true if there was one since the last call.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -76,11 +75,10 @@ def never_started(described: Mapping[str, Any]) -> bool:
 
 
 def _masked(described: Mapping[str, Any]) -> Mapping[str, Any]:
-    shown = copy.deepcopy(dict(described))
-    configuration = shown.get("Config") or {}
-    if configuration.get("Env"):
-        configuration["Env"] = mask_environment(configuration["Env"])
-    return shown
+    configuration = described.get("Config") or {}
+    if not configuration.get("Env"):
+        return described
+    return {**described, "Config": {**configuration, "Env": mask_environment(configuration["Env"])}}
 
 
 def unix_seconds(text: str | None) -> float | None:

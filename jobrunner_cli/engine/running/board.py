@@ -251,6 +251,9 @@ class Board:
 
         Raises whatever one of them raises, and then none is written.
         """
+        decisions = [each for each in decisions if each.path or each.message is not None or each.answered]
+        if not decisions:
+            return []
         changed: list[Job] = []
         now_ns = time.time_ns()
         with self._database.transaction() as conn:

@@ -20,7 +20,7 @@ from jobrunner_cli.engine.running.settling import TryAgain
 from jobrunner_cli.engine.running.tracks import EffectDone
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, state_of
-from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Lost, Outcome, Snapshot
+from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, Lost, Outcome, Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.running.hands import Hands
@@ -164,15 +164,17 @@ class Controller:
         self._board.forget()
 
     def _needs_snapshot(self) -> bool:
-        """Whether the last snapshot was asked for while a container was being started.
+        """Whether the last snapshot was asked for while a container was being started, and shows its end already.
 
-        Such a snapshot says nothing of that container, and yet it may be what the hint of its end led to.
+        Such a snapshot says nothing of that container, and yet it is what the hint of its end led to.
         """
         if self._snapshot is None:
             return False
-        asked_at = self._snapshot.asked_at
+        asked_at, containers = self._snapshot.asked_at, self._snapshot.containers
         tracks = (
-            self._board.track(job.id) for job in self._board.jobs.values() if job.status_code is StatusCode.EXECUTING
+            self._board.track(job.id)
+            for job in self._board.jobs.values()
+            if job.status_code is StatusCode.EXECUTING and containers.get(job.id) in {None, ContainerState.EXITED}
         )
         return any(
             track.in_flight is None

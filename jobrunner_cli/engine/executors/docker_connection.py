@@ -282,6 +282,7 @@ def _reason(error: BaseException, limit: float) -> str:
     from http.client import IncompleteRead
 
     from requests.exceptions import Timeout
+    from urllib3.exceptions import InvalidChunkLength, ProtocolError
     from urllib3.exceptions import TimeoutError as PoolTimeout
 
     seen: list[BaseException] = []
@@ -297,7 +298,8 @@ def _reason(error: BaseException, limit: float) -> str:
     # Afterwards: urllib3 counts every failure to connect as a time-out.
     if any(isinstance(each, Timeout | PoolTimeout | TimeoutError) for each in seen):
         return f"no answer within {limit:g} s"
-    if any(isinstance(each, IncompleteRead) for each in seen):
+    torn = (IncompleteRead, InvalidChunkLength)
+    if any(isinstance(each, torn) or (isinstance(each, ProtocolError) and "ended" in str(each)) for each in seen):
         return "it broke off in the middle"
     words = next((text for each in reversed(seen) if (text := str(each))), type(error).__name__)
     return shorten(words, 200, placeholder="…")

@@ -304,9 +304,9 @@ def test_followed_log_of_a_killed_engine_breaks_off(bench: Bench, private: Priva
     with closing(bench.executor.events(bench.owner)) as stream:
         private.send(signal.SIGKILL)
         private.ended()
-        with pytest.raises(ExecutorUnavailableError):
+        with pytest.raises(ExecutorUnavailableError, match="it broke off in the middle"):
             next(log)
-        with pytest.raises(ExecutorUnavailableError):
+        with pytest.raises(ExecutorUnavailableError, match="it broke off in the middle"):
             stream.wait(PATIENCE)
     # What the killed engine left behind, its containerd among it, is taken over and ended by the next one.
     private.start()

@@ -324,6 +324,35 @@ def test_maintenance_puts_database_jobs_back_and_no_others(make_workdir, databas
     assert workdir.leftovers() == []
 
 
+@pytest.mark.engine
+def test_database_job_is_killed_even_when_its_database_is_not_configured_any_more(
+    make_workdir, database_image: str, tmp_path: Path
+):
+    settings = {
+        "BACKEND": "tpp",
+        "USING_DUMMY_DATA_BACKEND": "false",
+        "DEFAULT_DATABASE_URL": "mssql://user:s3cret-word@192.0.2.1/db",
+        "DATABASE_ACCESS_NETWORK": "bridge",
+        "ALLOWED_GITHUB_ORGS": "*",
+    }
+    workdir = make_workdir("docker", settings)
+    script = "touch busy; while [ ! -e go ]; do sleep 0.05; done"
+    study = make_study(
+        tmp_path / "study",
+        {"extract": action(f"{database_image} sh -c {shlex.quote(script)}", high=["data.csv"])},
+    )
+    job_id = workdir.add(study, "extract", "--database", "default")["extract"]
+    runner = workdir.start("run")
+    workdir.wait_for_file(job_id, "busy")
+    workdir.wait_for(job_id, "executing")
+    runner.signal(signal.SIGTERM)
+    assert runner.ends() == 0
+    workdir.settings["DEFAULT_DATABASE_URL"] = ""
+    assert "done" in workdir.cli("jobs", "kill", "--cleanup", job_id).stdout
+    assert workdir.codes() == {"extract": "killed_by_admin"}
+    assert workdir.leftovers() == []
+
+
 def test_process_executor_is_refused_where_there_is_real_data(make_workdir):
     workdir = make_workdir("process", {"BACKEND": "tpp", "USING_DUMMY_DATA_BACKEND": "false"})
     refused = workdir.cli("run", "--until-idle", code=3)

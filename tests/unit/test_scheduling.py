@@ -397,6 +397,16 @@ def test_a_snapshot_older_than_the_last_effect_says_nothing():
     assert by_job(decide([job], make_world(snapshot=new)))["j"].effect is EffectKind.RESET
 
 
+@pytest.mark.parametrize(
+    ("state", "reason"), [(ContainerState.CREATED, "its start was lost"), (None, "the container disappeared")]
+)
+def test_a_job_whose_container_does_not_run_any_more_is_reset(state: ContainerState | None, reason: str):
+    job = make_job("j", C.EXECUTING)
+    containers = {} if state is None else {"j": state}
+    (decision,) = decide([job], make_world(snapshot=Snapshot(asked_at=1000.0, containers=containers)))
+    assert (decision.path, decision.effect, decision.cause) == ((), EffectKind.RESET, reason)
+
+
 def test_a_lost_container_is_started_over_three_times_at_most():
     job = make_job("j", C.EXECUTING, restarts=MOST_RESTARTS - 1)
     again = started_over(job, "the container disappeared")

@@ -50,6 +50,9 @@ def test_latest_jobs_leave_out_cancelled_ones_reports_and_errors(tmp_path: Path)
     ) as conn:
         latest = queries.latest_jobs(conn, "ws", ["a", "b", "c", "__error__", "k", "none"])
         assert {action: job.id for action, job in latest.items()} == {"a": "a2", "b": "b1", "k": "k1"}
+        # One that is about to be cancelled hides no success before it.
+        besides = queries.latest_jobs(conn, "ws", ["a", "b"], besides={"a2", "b1"})
+        assert {action: job.id for action, job in besides.items()} == {"a": "a1"}
         succeeded = queries.latest_succeeded(conn, "ws", ["a", "b"])
         assert {action: job.id for action, job in succeeded.items()} == {"a": "a1"}
 

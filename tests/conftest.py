@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -22,7 +23,9 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settings of hypothesis: no deadline, for a busy machine is no bug."""
+    """Settings of hypothesis: no deadline, for a busy machine is no bug. And signals as a terminal has them."""
+    # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     set_hypothesis_home_dir(surroundings.ROOT / ".hypothesis")
     settings.register_profile("jobrunner", deadline=None, print_blob=True)
     settings.load_profile("jobrunner")

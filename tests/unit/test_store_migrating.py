@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -311,10 +312,23 @@ def test_two_migrations_at_once_both_end_well_and_make_one_backup(tmp_path: Path
     assert [{name: row[name] for name in columns_at(1)} for row in job_rows(path)] == rows
 
 
+def seconds_to_migrate(directory: Path, rows: list[dict[str, Any]]) -> float:
+    directory.mkdir()
+    older_database(directory / "db.sqlite", 0, rows)
+    process = start_migrating(directory / "db.sqlite")
+    assert process.stdout is not None
+    process.stdout.readline()
+    begin = time.monotonic()
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
+    return time.monotonic() - begin
+
+
 @pytest.mark.slow
 def test_kill_in_the_middle_of_migrate_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     chance = random.Random(1)
     rows = odd_rows(0, 2000)
+    undisturbed = seconds_to_migrate(tmp_path / "undisturbed", rows)
     seen = set()
     for attempt in range(12):
         directory = tmp_path / str(attempt)
@@ -325,7 +339,7 @@ def test_kill_in_the_middle_of_migrate_leaves_the_old_or_the_new(tmp_path: Path)
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            process.wait(timeout=chance.uniform(0.0, 0.25))
+            process.wait(timeout=chance.uniform(0.0, 1.5 * undisturbed))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait(timeout=60)

@@ -53,6 +53,11 @@ coverage *args: _ready
     @"{{ python }}" -m coverage combine --quiet
     @"{{ python }}" -m coverage report
 
+# fuzz the reading of project.yaml with mutated real studies: --seconds 60, --seed N
+[no-exit-message]
+fuzz *args: _ready
+    @PYTHONPATH="{{ justfile_directory() }}/tests" "{{ python }}" -m support.project_fuzz "$@"
+
 # check format, lint, types, import contracts and that the lock files are fresh
 [no-exit-message]
 check: _ready

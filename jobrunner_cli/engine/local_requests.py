@@ -54,32 +54,71 @@ def local_request(
         head = _head_of(repositories, repo_url, on_branch, local)
     sha = head if commit is None else _commit_of(repositories, repo_url, commit, local)
     assert sha is not None
+    return compose(
+        repo_url,
+        sha,
+        actions,
+        branch=on_branch,
+        workspace=workspace,
+        database=database,
+        force_run_dependencies=force_run_dependencies,
+    )
+
+
+def compose(
+    repo_url: str,
+    commit: str,
+    actions: Sequence[str],
+    *,
+    branch: str,
+    workspace: str,
+    database: str,
+    force_run_dependencies: bool = False,
+    codelists_ok: bool = True,
+    retry_of: Sequence[str] = (),
+) -> JobRequest:
+    """A request under a new random id, for a URL or an absolute path and a full SHA.
+
+    `retry_of` are the ids of the failed jobs that it repeats.
+    """
     identifier = base64.b32encode(secrets.token_bytes(10)).decode("ascii").lower()
     original = {
         "origin": LOCAL_ORIGIN,
         "identifier": identifier,
-        "sha": sha,
+        "sha": commit,
         "requested_actions": list(actions),
         "cancelled_actions": [],
         "force_run_dependencies": force_run_dependencies,
-        "workspace": {"name": workspace, "repo": repo_url, "branch": on_branch},
+        "workspace": {"name": workspace, "repo": repo_url, "branch": branch},
         "database_name": database,
-        "codelists_ok": True,
+        "codelists_ok": codelists_ok,
         "created_by": _user(),
+        **({"retry_of": list(retry_of)} if retry_of else {}),
     }
     return JobRequest(
         id=identifier,
         repo_url=repo_url,
-        commit=sha,
-        branch=on_branch,
+        commit=commit,
+        branch=branch,
         requested_actions=tuple(actions),
         cancelled_actions=(),
         workspace=workspace,
-        codelists_ok=True,
+        codelists_ok=codelists_ok,
         database_name=database,
         force_run_dependencies=force_run_dependencies,
         original=original,
     )
+
+
+def find_commit(settings: Settings, repositories: Repositories, repo: str, text: str) -> tuple[str, str]:
+    """The repository, a URL or an absolute path, and the full SHA of the commit that a text means there.
+
+    It may be any name that git knows for it, or, in a local repository, anything that git understands. Raises
+    GitUnknownRefError, GitRepoNotReachableError or another GitError.
+    """
+    repo_url = repo if is_url(repo) else canonical_repo_url(repo)
+    local = None if is_url(repo_url) else _LocalRepository(settings, Path(repo_url))
+    return repo_url, _commit_of(repositories, repo_url, text, local)
 
 
 class _LocalRepository:

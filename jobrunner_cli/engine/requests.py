@@ -7,16 +7,15 @@ write lock, so that two requests at once never make two active jobs for one acti
 from __future__ import annotations
 
 import logging
-import shlex
 import sqlite3
-import stat
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from jobrunner_cli.engine import planning
+from jobrunner_cli.engine.archive import refuse_absent
+from jobrunner_cli.engine.drafting import Draft
 from jobrunner_cli.engine.errors import (
     DiskFullError,
     GitError,
@@ -34,28 +33,22 @@ from jobrunner_cli.engine.errors import (
 )
 from jobrunner_cli.engine.local_requests import LOCAL_ORIGIN, local_request
 from jobrunner_cli.engine.masking import Masker
-from jobrunner_cli.engine.planning import LatestJob, Plan, PlannedJob
+from jobrunner_cli.engine.planning import Plan, PlannedJob
 from jobrunner_cli.engine.settings import Settings
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.store.database import Connection, Database
 from jobrunner_cli.engine.store.models import Job, SavedJobRequest
-from jobrunner_cli.engine.study import reusable_actions
 from jobrunner_cli.engine.study.git import GitInterruptedError
-from jobrunner_cli.engine.study.pipeline import Pipeline
 from jobrunner_cli.engine.study.repository import Repositories
-from jobrunner_cli.engine.vetting import ReusableCode, fetch_reusable_action, read_study, reference_of
-from jobrunner_cli.engine.work import IntentKind, JobRequest, quote_names
+from jobrunner_cli.engine.work import IntentKind, JobRequest
 
-__all__ = ["ACTIONS_BASE_URL", "ERROR_ACTION", "Submission", "create_jobs", "local_request", "plan_only"]
+__all__ = ["ERROR_ACTION", "Submission", "create_jobs", "local_request", "plan_only", "refuse"]
 
 log = logging.getLogger(__name__)
 
 #: The action of the job that reports why a request has no others.
 ERROR_ACTION = "__error__"
-
-#: Where the code of reusable actions is (section 7): a repository for each, below this.
-ACTIONS_BASE_URL = "https://github.com/opensafely-actions"
 
 #: The names under which errors are reported (section 3).
 _REPORTED = frozenset(
@@ -90,32 +83,6 @@ class Submission:
     existing: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Resolved:
-    """What runs in the place of a reusable action's name."""
-
-    repo_url: str
-    commit: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Drafting:
-    """Everything about one request that its plans are made from, and what was learned while making them."""
-
-    settings: Settings
-    repositories: Repositories
-    request: JobRequest
-    actions_base_url: str
-    pipeline: Pipeline
-    #: `name:tag` -> the code of that reusable action
-    codes: dict[str, ReusableCode] = field(default_factory=dict)
-    #: action of the study -> what runs for it, for those that run a reusable action
-    resolved: dict[str, _Resolved] = field(default_factory=dict)
-    #: id of a succeeded job -> which of its recorded outputs are gone
-    missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
 def create_jobs(
     settings: Settings,
     repositories: Repositories,
@@ -123,7 +90,6 @@ def create_jobs(
     request: JobRequest,
     *,
     now: float | None = None,
-    actions_base_url: str = ACTIONS_BASE_URL,
 ) -> Submission:
     """Make the jobs of a request, or, where it has some, take over its cancelled actions as intents.
 
@@ -137,8 +103,8 @@ def create_jobs(
     if present is not None:
         return present
     try:
-        drafting = _begin_drafting(settings, repositories, request, actions_base_url)
-        return _insert_jobs(conn, drafting, now)
+        draft = _begin(settings, repositories, request)
+        return _insert_jobs(conn, draft, now)
     except _PASSING:
         raise
     except RequestError as error:
@@ -151,36 +117,28 @@ def create_jobs(
         return _report(conn, settings, storable, bug, now)
 
 
-def plan_only(
-    settings: Settings,
-    repositories: Repositories,
-    database: Database,
-    request: JobRequest,
-    *,
-    actions_base_url: str = ACTIONS_BASE_URL,
-) -> Plan:
+def refuse(settings: Settings, database: Database, request: JobRequest, error: RequestError) -> Submission:
+    """Report a request that cannot even be understood, of which `request` has what could be read.
+
+    One that has its jobs keeps them. Raises what says nothing about the request, as `create_jobs` does.
+    """
+    return _report(database.connection, settings, _storable(request), error, None)
+
+
+def plan_only(settings: Settings, repositories: Repositories, database: Database, request: JobRequest) -> Plan:
     """What `create_jobs` would make of the request now. Writes nothing; raises the RequestError that it would report."""
-    drafting = _begin_drafting(settings, repositories, request, actions_base_url)
-    plan, _ = _plan(database.connection, drafting)
-    _resolve_reusable_actions(drafting, plan)
-    _check_codelists(request, plan)
+    draft = _begin(settings, repositories, request)
+    plan, _ = draft.plan(database.connection)
+    draft.resolve(plan)
+    draft.check_codelists(plan)
     return plan
 
 
-def _begin_drafting(
-    settings: Settings, repositories: Repositories, request: JobRequest, actions_base_url: str
-) -> _Drafting:
-    """Validate the request and read its study. Raises RequestError."""
+def _begin(settings: Settings, repositories: Repositories, request: JobRequest) -> Draft:
     if _storable(request) != request:
         msg = "the request has characters in it that are not text"
         raise JobRequestError(msg)
-    return _Drafting(
-        settings=settings,
-        repositories=repositories,
-        request=request,
-        actions_base_url=actions_base_url,
-        pipeline=read_study(settings, repositories, request),
-    )
+    return Draft.begin(settings, repositories, request)
 
 
 def _storable(request: JobRequest) -> JobRequest:
@@ -192,85 +150,6 @@ def _storable(request: JobRequest) -> JobRequest:
 
 def _text(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
-
-
-# Planning against the table.
-
-
-def _plan(conn: Connection, drafting: _Drafting) -> tuple[Plan, int]:
-    """The plan as the workspace stands now, and when the latest of the jobs that it looked at was made."""
-    request = drafting.request
-    found = queries.latest_jobs(conn, request.workspace, drafting.pipeline.actions)
-    looked_at = list(found.values())
-    cancelled: set[str] = set()
-    while passed_over := _being_cancelled(conn, found.values()):
-        cancelled |= passed_over
-        found = queries.latest_jobs(conn, request.workspace, drafting.pipeline.actions, besides=cancelled)
-    latest = {
-        action: LatestJob(id=job.id, action=action, state=job.state, missing_outputs=_missing_outputs(drafting, job))
-        for action, job in found.items()
-    }
-    dummy_data = drafting.settings.using_dummy_data_backend
-    plan = planning.plan(request, drafting.pipeline, latest, dummy_data=dummy_data)
-    return plan, max((job.created_at for job in looked_at), default=0)
-
-
-def _being_cancelled(conn: Connection, jobs: Collection[Job]) -> set[str]:
-    """Those that somebody has cancelled and nobody has ended yet: whoever asks anew must not be made to wait for them.
-
-    Once the verdict on a job is stored, a cancellation comes too late, and the job counts.
-    """
-    active = [job.id for job in jobs if job.state in {State.PENDING, State.RUNNING}]
-    asked = {
-        job_id
-        for job_id, wishes in intents.open_intents(conn, active).items()
-        if any(wish.kind is IntentKind.CANCEL for wish in wishes)
-    }
-    return asked - queries.results_for(conn, asked) if asked else asked
-
-
-def _missing_outputs(drafting: _Drafting, job: Job) -> tuple[str, ...]:
-    """The recorded outputs of a succeeded job that are gone; each job is looked up once."""
-    if job.state is not State.SUCCEEDED:
-        return ()
-    if job.id not in drafting.missing:
-        directory = drafting.settings.high_workspace(job.workspace)
-        drafting.missing[job.id] = tuple(path for path in job.outputs if not _is_file(directory / path))
-    return drafting.missing[job.id]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _resolve_reusable_actions(drafting: _Drafting, plan: Plan) -> None:
-    """Have what runs for every reusable action of the plan. Raises ReusableActionError or another GitError."""
-    for job in plan.new:
-        reference = reference_of(job.command)
-        if reference is None or job.action in drafting.resolved:
-            continue
-        if reference not in drafting.codes:
-            drafting.codes[reference] = fetch_reusable_action(
-                drafting.repositories, drafting.actions_base_url, job.action, reference
-            )
-        code = drafting.codes[reference]
-        command = reusable_actions.resolve(job.action, shlex.split(job.command), code.definition)
-        drafting.resolved[job.action] = _Resolved(repo_url=code.repo_url, commit=code.commit, command=command)
-
-
-def _is_resolved(drafting: _Drafting, job: PlannedJob) -> bool:
-    return job.action in drafting.resolved or reference_of(job.command) is None
-
-
-def _check_codelists(request: JobRequest, plan: Plan) -> None:
-    """Raises StaleCodelistError if a database action would run with codelists that are out of date."""
-    using = [job.action for job in plan.new if job.requires_db]
-    if using and not request.codelists_ok:
-        msg = f"The study's codelists are out of date, and {quote_names(using)} would read the database with them"
-        raise StaleCodelistError(msg, hint="update the codelists, commit them and make the request again")
 
 
 # Writing: only inserts, and intents.
@@ -300,42 +179,43 @@ def _cancel(conn: Connection, request: JobRequest, jobs: Sequence[Job], now: flo
             intents.append(conn, IntentKind.CANCEL, job.id, "job request", _clock(now))
 
 
-def _insert_jobs(conn: Connection, drafting: _Drafting, now: float | None) -> Submission:
+def _insert_jobs(conn: Connection, draft: Draft, now: float | None) -> Submission:
     """Plan and insert in one transaction; git work that a plan turns out to need is done between attempts."""
-    request = drafting.request
-    plan, _ = _plan(conn, drafting)
+    request = draft.request
+    plan, _ = draft.plan(conn)
     while True:
         # Also looks at the files on disk, so that the transaction need not do it again.
-        _resolve_reusable_actions(drafting, plan)
+        draft.resolve(plan)
         with conn.transaction():
             present = _take_over(conn, request, now)
             if present is not None:
                 return present
-            plan, newest = _plan(conn, drafting)
-            if all(_is_resolved(drafting, job) for job in plan.new):
-                _check_codelists(request, plan)
+            plan, newest = draft.plan(conn)
+            if all(draft.is_resolved(job) for job in plan.new):
+                draft.check_codelists(plan)
+                refuse_absent(draft.settings, request.workspace)
                 # What was made last is known by its time, so that must not go back, whatever the clock does.
-                jobs = _rows(drafting, plan, max(_clock(now), newest))
+                jobs = _rows(draft, plan, max(_clock(now), newest))
                 changes.insert_request_and_jobs(conn, _saved(request), jobs)
                 _cancel(conn, request, jobs, now)
                 return Submission(jobs=tuple(jobs), plan=plan)
 
 
-def _rows(drafting: _Drafting, plan: Plan, now: float) -> list[Job]:
+def _rows(draft: Draft, plan: Plan, now: float) -> list[Job]:
     """The rows of a plan; where there is nothing to do, the one that tells a job-server so."""
-    request = drafting.request
+    request = draft.request
     if plan.nothing_to_do is None:
-        return [_row(drafting, job, now) for job in plan.new]
+        return [_row(draft, job, now) for job in plan.new]
     if request.original.get("origin") == LOCAL_ORIGIN:
         return []
     return [_finished(request, request.requested_actions[0], StatusCode.SUCCEEDED, plan.nothing_to_do, now)]
 
 
-def _row(drafting: _Drafting, job: PlannedJob, now: float) -> Job:
+def _row(draft: Draft, job: PlannedJob, now: float) -> Job:
     """The row of a planned job."""
-    resolved = drafting.resolved.get(job.action)
+    resolved = draft.resolved.get(job.action)
     return replace(
-        _blank(drafting.request, job.action, now),
+        _blank(draft.request, job.action, now),
         action_repo_url=None if resolved is None else resolved.repo_url,
         action_commit=None if resolved is None else resolved.commit,
         requires_outputs_from=job.needs,

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobrunner_cli.engine.archive import archive_of
+from jobrunner_cli.engine.archive import refuse_absent
 from jobrunner_cli.engine.errors import (
     GitFileNotFoundError,
     GithubValidationError,
@@ -18,7 +18,7 @@ from jobrunner_cli.engine.errors import (
 )
 from jobrunner_cli.engine.settings import Settings
 from jobrunner_cli.engine.study.access import is_url
-from jobrunner_cli.engine.study.pipeline import RUN_ALL, Pipeline, read_pipeline
+from jobrunner_cli.engine.study.pipeline import RUN_ALL, Pipeline
 from jobrunner_cli.engine.study.problems import shown
 from jobrunner_cli.engine.study.provenance import check_commit, check_repo_url
 from jobrunner_cli.engine.study.repository import Repositories, is_commit
@@ -36,7 +36,7 @@ def read_study(settings: Settings, repositories: Repositories, request: JobReque
     _validate(settings, request)
     restricted = settings.allowed_github_orgs is not None
     check_commit(repositories, request.repo_url, request.commit, request.branch, restricted=restricted)
-    return read_pipeline(repositories.read_file(request.repo_url, request.commit, "project.yaml"))
+    return repositories.pipeline(request.repo_url, request.commit)
 
 
 def _validate(settings: Settings, request: JobRequest) -> None:
@@ -59,15 +59,7 @@ def _validate(settings: Settings, request: JobRequest) -> None:
         names = ", ".join(configured) or "none"
         msg = f"database {shown(request.database_name)} is not configured on {settings.backend} (configured: {names})"
         raise JobRequestError(msg)
-    _refuse_archived(settings, request.workspace)
-
-
-def _refuse_archived(settings: Settings, workspace: str) -> None:
-    """Raise JobRequestError if the workspace was packed away: its directory is gone and its archive is there."""
-    archive = archive_of(settings, workspace)
-    if archive is not None:
-        msg = f"workspace {workspace} is archived ({archive.name}): nothing can run in it"
-        raise JobRequestError(msg, hint=f"unpack it to {settings.high_workspace(workspace)} first")
+    refuse_absent(settings, request.workspace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

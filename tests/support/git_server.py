@@ -15,7 +15,7 @@ import struct
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -48,16 +48,29 @@ class Seen:
     authorization: str | None
 
 
+Change = Callable[[bytes], bytes]
+
+
+def _unchanged(content: bytes) -> bytes:
+    return content
+
+
 @dataclass
 class Fault:
     """What happens to the next request instead of the right answer; `path` restricts it to paths that end so.
 
     `how` is a status, `reset` (the connection is reset), `cut` (the answer ends in the middle), `hold` (the
-    answer stops in the middle until `release` is set) or the URL of a redirection.
+    answer stops in the middle until `release` is set), `hang` (there is no answer at all until then), `lie` (see `ask`
+    and `tell`), a page of HTML, or the URL of a redirection.
     """
 
     how: int | str
     path: str = ""
+    #: for a redirection: its status
+    status: int = 302
+    #: for a lie: what is made of the question before it is answered, and of the answer before it is sent
+    ask: Change = _unchanged
+    tell: Change = _unchanged
     #: set once the fault has struck
     struck: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
@@ -81,6 +94,8 @@ class GitServer:
         self.certificate = certificate
         #: `user:password` that every request must bring; None asks for nothing
         self.demand: str | None = None
+        #: whether it can leave files out of what it sends
+        self.filters = True
         self.seen: list[Seen] = []
         #: those that have not struck yet, and all there ever were
         self.faults: deque[Fault] = deque()
@@ -111,6 +126,15 @@ class GitServer:
             self.faults.append(Fault(how=how, path=path))
         self._all_faults.extend(self.faults)
         return self.faults[-1]
+
+    def lie_next(self, path: str = "", times: int = 1, *, ask: Change = _unchanged, tell: Change = _unchanged) -> None:
+        """Let the next answers to requests whose path ends so be to another question, or be changed."""
+        for _ in range(times):
+            self.faults.append(Fault(how="lie", path=path, ask=ask, tell=tell))
+
+    def redirect_next(self, url: str, path: str = "", status: int = 302) -> None:
+        """Let the next request whose path ends so be sent elsewhere: to this URL with the path after it."""
+        self.faults.append(Fault(how=url, path=path, status=status))
 
     def start(self) -> None:
         """Answer requests from now on."""
@@ -182,8 +206,14 @@ def _handler(server: GitServer) -> type[BaseHTTPRequestHandler]:
             if fault is not None and isinstance(fault.how, int):
                 self.send_error(fault.how)
                 return
-            if fault is not None and fault.how.startswith("https://"):
-                self.send_response(302)
+            if fault is not None and fault.how == "hang":
+                fault.release.wait(60)
+                return
+            if fault is not None and fault.how.startswith("<"):
+                self._send(200, "text/html; charset=utf-8", fault.how.encode())
+                return
+            if fault is not None and fault.how.startswith(("https://", "http://")):
+                self.send_response(fault.status)
                 self.send_header("Location", fault.how + self.path)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -195,6 +225,13 @@ def _handler(server: GitServer) -> type[BaseHTTPRequestHandler]:
                 self.end_headers()
                 return
             self._serve(path, query, body, fault)
+
+        def _send(self, status: int, kind: str, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         def _fault(self, path: str) -> Fault | None:
             for fault in server.faults:
@@ -213,21 +250,25 @@ def _handler(server: GitServer) -> type[BaseHTTPRequestHandler]:
                 "GIT_CONFIG_KEY_0": "uploadpack.allowAnySHA1InWant",
                 "GIT_CONFIG_VALUE_0": "true",
                 "GIT_CONFIG_KEY_1": "uploadpack.allowFilter",
-                "GIT_CONFIG_VALUE_1": "true",
+                "GIT_CONFIG_VALUE_1": "true" if server.filters else "false",
                 "REQUEST_METHOD": self.command,
                 "PATH_INFO": path,
                 "QUERY_STRING": query,
                 "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "CONTENT_LENGTH": str(len(body)),
                 "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
                 "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
                 "REMOTE_ADDR": "127.0.0.1",
             }
+            if fault is not None:
+                body = fault.ask(body)
+            environment["CONTENT_LENGTH"] = str(len(body))
             answer = subprocess.run(
                 ["git", "http-backend"], input=body, env=environment, capture_output=True, check=False
             ).stdout
             head, _, content = answer.partition(b"\r\n\r\n")
             headers = [line.decode().split(": ", 1) for line in head.split(b"\r\n")]
+            if fault is not None:
+                content = fault.tell(content)
             status = next((value for name, value in headers if name == "Status"), "200 OK")
             self.send_response(int(status.split()[0]))
             for name, value in headers:
@@ -235,7 +276,7 @@ def _handler(server: GitServer) -> type[BaseHTTPRequestHandler]:
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if fault is None:
+            if fault is None or fault.how == "lie":
                 self.wfile.write(content)
                 return
             half = len(content) // 2

@@ -9,6 +9,7 @@ import pytest
 from jobrunner_cli.engine.errors import ReusableActionError
 from jobrunner_cli.engine.study.reusable_actions import ALLOWED_IMAGES, is_reusable, parse_reference, resolve
 
+REPO = "https://github.com/opensafely-actions/some-action"
 WORDS = ["some-action:v1.2", "output/a file.csv", "--config", '{"n": "it\\u0027s"}']
 
 
@@ -56,7 +57,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(word: str) -> None:
 
 
 def test_the_command_of_the_action_takes_the_remaining_words() -> None:
-    command = resolve("join", WORDS, b"run: python:v2 python 'analysis/the main.py' --flag\n")
+    command = resolve("join", WORDS, b"run: python:v2 python 'analysis/the main.py' --flag\n", repo_url=REPO)
     assert shlex.split(command) == [
         "python:v2", "python", "analysis/the main.py", "--flag", "output/a file.csv", "--config", '{"n": "it\\u0027s"}',
     ]  # fmt: skip
@@ -64,7 +65,7 @@ def test_the_command_of_the_action_takes_the_remaining_words() -> None:
 
 def test_other_keys_of_the_file_are_its_own_business() -> None:
     content = b"name: some action\nrun: r:latest Rscript x.R\ninputs: [a]\n"
-    assert resolve("join", WORDS[:1], content) == "r:latest Rscript x.R"
+    assert resolve("join", WORDS[:1], content, repo_url=REPO) == "r:latest Rscript x.R"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,24 @@ def test_other_keys_of_the_file_are_its_own_business() -> None:
 )  # fmt: skip
 def test_an_action_file_that_cannot_be_used_is_named_with_both_actions(content: bytes, reason: str) -> None:
     with pytest.raises(ReusableActionError) as caught:
-        resolve("join", WORDS, content)
-    assert caught.value.message.startswith('action "join" uses "some-action:v1.2", and its action.yaml')
+        resolve("join", WORDS, content, repo_url=REPO)
+    where = f'action "join" uses "some-action:v1.2", and the action.yaml of {REPO} at that tag '
+    assert caught.value.message.startswith(where)
     assert reason in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("run", "argument"),
+    [
+        ("ehrql:v1", "generate-dataset"),
+        ("ehrql:v1", "generate_measures"),
+        ("databuilder:v0", "generate-dataset"),
+        ("cohortextractor:v1", "generate_cohort"),
+    ],
+)
+def test_the_study_s_arguments_do_not_turn_it_into_a_command_that_reads_the_database(run: str, argument: str) -> None:
+    with pytest.raises(ReusableActionError, match="reads the database"):
+        resolve("join", ["some-action:v1.2", argument, "x.py"], f"run: {run}\n".encode(), repo_url=REPO)
+    command = resolve("join", ["some-action:v1.2", argument], f"run: {run} version\n".encode(), repo_url=REPO)
+    assert shlex.split(command) == [run, "version", argument]

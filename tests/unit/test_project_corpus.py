@@ -47,7 +47,8 @@ DIFFERENCES = {
     "v_float35.yaml": Difference(reason="versions are whole numbers", refused="3.5 is not a version"),
     "v_zero.yaml": Difference(reason="versions begin at 1", refused="0 is not a version"),
     "y_recursive_config.yaml": Difference(
-        reason="JSON cannot hold a value that contains itself", refused="something that contains it"
+        reason="JSON cannot hold a value that contains itself, nor a date, nor a number that is not finite",
+        refused="something that contains it",
     ),
     "v_five.yaml": Difference(
         reason=NEWEST,
@@ -111,6 +112,24 @@ def test_the_corpus_is_complete() -> None:
     assert counts == {"valid": 60, "mutants": 50}
     assert all(file.with_suffix(".json").is_file() for file in FILES)
     assert set(DIFFERENCES) <= {file.name for file in FILES}
+
+
+def test_every_difference_is_in_the_list_that_users_read() -> None:
+    page = (CORPUS.parents[1] / "docs" / "studies.md").read_text()
+    listed = page.partition("## Differences")[2].partition("\n## ")[0]
+    reasons = {line.split("|")[2].strip() for line in listed.splitlines() if line.startswith("| ")}
+    assert {difference.reason for difference in DIFFERENCES.values()} <= reasons
+
+
+def test_crashes_and_hangs_of_the_original_are_errors_here() -> None:
+    broken = [file for file in FILES if recorded_for(file).get("kind") in {"crash", "hang"}]
+    assert len(broken) == 11
+    accepted = [file.name for file in broken if ours(file)["ok"]]
+    assert all(DIFFERENCES[name].reason == NEWEST for name in accepted)
+    for file in (file for file in broken if file.name not in accepted):
+        result = ours(file)
+        assert result["ok"] is False
+        assert result["error"].startswith("project.yaml has ")
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.name not in DIFFERENCES], ids=lambda file: file.stem)

@@ -136,6 +136,16 @@ def test_tabs_between_the_items_of_a_list_in_brackets_are_fine() -> None:
     ]
 
 
+@pytest.mark.parametrize("content", [b"a: b #\tc\n", b"#\tc\na: b\n", b"a:\n  - b # c\td\n", b"a: |\n  b # c\td\n"])
+def test_tabs_in_comments_and_in_text_are_fine(content: bytes) -> None:
+    assert problems_of(content) == []
+
+
+@pytest.mark.parametrize("content", [b"a: b\t# c\n", b"# c\n\ta: b\n", b"a: 'b' # c\nd: 'e # f'\t\n"])
+def test_tabs_elsewhere_are_not(content: bytes) -> None:
+    assert "a tab where only spaces may stand" in problems_of(content)[0]
+
+
 def test_every_duplicate_key_is_named_with_both_lines_at_any_depth() -> None:
     content = "a: 1\nb:\n  - c: 1\n    d: 2\n    c: 3\na: 2\n'a': 3\n"
     assert problems_of(content) == [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -19,12 +18,13 @@ from jobrunner_cli.engine.study.pipeline import (
 )
 from jobrunner_cli.engine.study.problems import Findings, Place, Timestamp, printable, shown
 from jobrunner_cli.engine.study.reader import ListNode, MappingNode, Node, ScalarNode
+from jobrunner_cli.engine.study.words import UnbalancedError, split_words
 from jobrunner_cli.engine.work import PRIVACY_LEVELS
 
 _KEYS = ("run", "needs", "config", "dummy_data_file", "outputs")
 _HIGHLY = PRIVACY_LEVELS[0]
-_COHORTEXTRACTOR_UNTIL = 3
-_LATEST_UNTIL = 4
+COHORTEXTRACTOR_UNTIL = 3
+LATEST_UNTIL = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +148,9 @@ def _read_run(draft: Draft, node: Node | None, version: int | None, findings: Fi
     if draft.run is None:
         return
     try:
-        words = tuple(shlex.split(draft.run))
-    except ValueError as error:
-        reason = "a quote is opened and never closed" if "quotation" in str(error) else "it ends in a lone `\\`"
-        findings.add(node, f"cannot be split into words: {reason}", action=draft.name, key="run", value=draft.run)
+        words = split_words(draft.run)
+    except UnbalancedError as error:
+        findings.add(node, f"cannot be split into words: {error}", action=draft.name, key="run", value=draft.run)
         return
     if not words:
         findings.add(node, "the command is empty", action=draft.name, key="run")
@@ -180,10 +179,10 @@ def _report_reference(draft: Draft, node: Node, word: str, findings: Findings) -
 def _unsupported(image: str, tag: str, version: int | None) -> Iterator[str]:
     if version is None:
         return
-    if version > _COHORTEXTRACTOR_UNTIL and image == "cohortextractor":
-        yield f"cohortextractor is not supported from version {_COHORTEXTRACTOR_UNTIL + 1} on; use ehrql"
-    if version > _LATEST_UNTIL and tag == "latest":
-        yield f"the version `latest` is refused from version {_LATEST_UNTIL + 1} on; name one, such as v1"
+    if version > COHORTEXTRACTOR_UNTIL and image == "cohortextractor":
+        yield f"cohortextractor is not supported from version {COHORTEXTRACTOR_UNTIL + 1} on; use ehrql"
+    if version > LATEST_UNTIL and tag == "latest":
+        yield f"the version `latest` is refused from version {LATEST_UNTIL + 1} on; name one, such as v1"
 
 
 def _read_needs(draft: Draft, node: Node | None, findings: Findings) -> None:

@@ -103,6 +103,21 @@ class Mirror:
         if packs >= MANY_PACKS:
             git.run("repack", "-a", "-d", "-q", git_dir=directory, keep_open=(lock,), stop=stop, timeout=timeout)
 
+    def remove(self) -> None:
+        """Remove both repositories. Call it with the lock held.
+
+        What is half removed goes by the name of a draft, so that nothing takes it for a mirror.
+        """
+        try:
+            for directory in (self.git_dir, self.history_dir):
+                draft = directory.with_suffix(".new")
+                if directory.exists():
+                    directory.rename(draft)
+                    shutil.rmtree(draft)
+            self.serving_config.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(self.git_dir, error) from None
+
     def _tag(self, commit: str) -> Path:
         return self.git_dir / "refs" / "tags" / "fetched" / commit
 

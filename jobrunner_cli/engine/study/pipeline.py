@@ -19,7 +19,8 @@ from jobrunner_cli.engine.study.problems import Problem, describe_problems
 #: The name that requests use for "every action"; below version 5 an action may bear it as well.
 RUN_ALL = "run_all"
 
-_DATASET_IMAGES = ("ehrql", "databuilder")
+#: The images whose `generate-dataset` writes patients' data.
+DATASET_IMAGES = ("ehrql", "databuilder")
 _DATABASE_COMMANDS = frozenset(
     {
         ("ehrql", "generate-dataset"),
@@ -29,7 +30,9 @@ _DATABASE_COMMANDS = frozenset(
         ("cohortextractor", "generate_codelist_report"),
     }
 )
-_TAG = re.compile(r"v[0-9.]*[0-9][0-9.]*(?:-pre)?|dev|latest")
+#: What may stand after the colon of an image.
+TAG_PATTERN = r"v[0-9.]*[0-9][0-9.]*(?:-pre)?|dev|latest"
+_TAG = re.compile(TAG_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,7 @@ def read_pipeline(content: bytes, *, name: str = "project.yaml") -> Pipeline:
     if pipeline is None:
         raise ProjectValidationError(
             describe_problems(problems, name=name),
-            hint=f"correct {name} and commit it",
+            hint=f"correct {name} and commit it; jobrunner project check shows the lines",
         )
     return pipeline
 
@@ -152,7 +155,8 @@ def examine(content: bytes) -> tuple[Pipeline | None, tuple[Problem, ...]]:
     # Imported here because planning needs the types above at every start, and the reading of files does not.
     from jobrunner_cli.engine.study import reader, rules
 
-    return rules.check(reader.read(content))
+    found = rules.check(reader.read(content))
+    return found.pipeline, found.problems
 
 
 def split_reference(word: str) -> tuple[str, str]:
@@ -177,7 +181,7 @@ def is_generate_cohort(words: Sequence[str]) -> bool:
 def is_generate_dataset(words: Sequence[str]) -> bool:
     """Whether a command extracts a dataset, whose privacy rules apply however it is spelled."""
     image, command = _image_and_command(words)
-    return image in _DATASET_IMAGES and command in {"generate-dataset", "generate_dataset"}
+    return image in DATASET_IMAGES and command in {"generate-dataset", "generate_dataset"}
 
 
 def _image_and_command(words: Sequence[str]) -> tuple[str, str]:

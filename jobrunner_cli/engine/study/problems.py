@@ -35,14 +35,21 @@ class Problem:
 
     def __str__(self) -> str:
         """One line: where, what, and what was probably meant."""
-        places = (
-            f"line {self.line}" if self.line is not None else "",
-            f"action {printable(self.action)}" if self.action is not None else "",
-            printable(self.key or ""),
-        )
-        where = ", ".join(place for place in places if place)
+        if self.line is None:
+            return self.text
+        separator = ", " if self._where else ": "
+        return f"line {self.line}{separator}{self.text}"
+
+    @property
+    def text(self) -> str:
+        """The same without the line's number."""
         meant = f" (did you mean {shown(self.suggestion)}?)" if self.suggestion is not None else ""
-        return f"{where}: {self.message}{meant}" if where else f"{self.message}{meant}"
+        return f"{self._where}: {self.message}{meant}" if self._where else f"{self.message}{meant}"
+
+    @property
+    def _where(self) -> str:
+        action = f"action {printable(self.action)}" if self.action is not None else ""
+        return ", ".join(place for place in (action, printable(self.key or "")) if place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ without a limit. Nothing is raised for what a user wrote: it becomes a `Problem`
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -16,12 +15,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jobrunner_cli.engine.study.core_schema import Value, resolve_plain
 from jobrunner_cli.engine.study.problems import Problem, printable, shown
+from jobrunner_cli.engine.study.source import (
+    MAX_BYTES,
+    UnreadableError,
+    YAMLSyntaxError,
+    decode,
+    has_tabs_that_matter,
+    hide_separators,
+    parser_events,
+)
 
 if TYPE_CHECKING:
     import yaml
 
-#: The most bytes of a file.
-MAX_BYTES = 1024 * 1024
 #: The most collections inside one another.
 MAX_DEPTH = 100
 #: The most nodes once every alias is replaced by what it stands for.
@@ -75,9 +81,9 @@ class Document:
 def read(content: bytes) -> Document:
     """The one document of a file: UTF-8 with or without a byte order mark, or UTF-16 with one."""
     try:
-        text, separators = _hide_separators(_decode(content))
+        text, separators = hide_separators(decode(content))
         return _read_text(text, separators)
-    except _UnreadableError as error:
+    except UnreadableError as error:
         return Document(root=None, problems=(error.problem,))
 
 
@@ -92,90 +98,42 @@ def _read_text(text: str, separators: dict[int, str]) -> Document:
     if yaml.__with_libyaml__:
         composer = _Composer(separators)
         try:
+            if len(text) > MAX_NODES:
+                _count_nodes(text, yaml.CSafeLoader)
             document = composer.compose(text, yaml.CSafeLoader)
-        except _SyntaxError:
+        except YAMLSyntaxError:
             pass
         else:
-            if document.root is not None and "\t" in text:
-                deque(_events(composer.without_tabs_in_flow(text), yaml.SafeLoader), maxlen=0)
+            if document.root is not None and has_tabs_that_matter(text):
+                deque(parser_events(composer.without_tabs_in_flow(text), yaml.SafeLoader), maxlen=0)
             return document
     return _Composer(separators).compose(text, yaml.SafeLoader)
 
 
-class _UnreadableError(Exception):
-    """Reading cannot go on."""
-
-    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(message)
-        self.problem = Problem(message=message, line=line, column=column)
-
-
-class _SyntaxError(_UnreadableError):
-    """A parser does not take it as YAML."""
-
-
-# Everything that YAML 1.2 lets a file consist of (section 5.1 of its specification).
-_NOT_ALLOWED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _decode(content: bytes) -> str:
-    if len(content) > MAX_BYTES:
-        raise _UnreadableError(f"the file has {len(content):,} bytes, and the most is {MAX_BYTES:,}")
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = None if wide else content.count(b"\n", 0, error.start) + 1
-        name = "UTF-16" if wide else "UTF-8"
-        raise _UnreadableError(f"the file is not {name} text (byte {error.start + 1} cannot be read)", line) from None
-    if found := _NOT_ALLOWED.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        column = found.start() - text.rfind("\n", 0, found.start())
-        raise _UnreadableError(f"the character U+{ord(found.group()):04X} may not be in a YAML file", line, column)
-    return text
-
-
-def _hide_separators(text: str) -> tuple[str, dict[int, str]]:
-    """U+2028 and U+2029 end a line in YAML 1.1, which the parsers follow, and are text in 1.2: put private characters
-    that the text does not use in their stead, and say how to undo it.
+def _count_nodes(text: str, parser: Any) -> None:
+    """Refuse a file with too many nodes before any is made, which would take five times as long. Only a text of more
+    characters than there may be nodes can have them without aliases; what aliases add is counted with the nodes.
     """
-    if "\u2028" not in text and "\u2029" not in text:
-        return text, {}
-    spare = (c for c in map(chr, range(0xE000, 0xF900)) if c not in text)
-    stand_ins = dict(zip((0x2028, 0x2029), spare, strict=False))
-    undo = {ord(stand_in): chr(separator) for separator, stand_in in stand_ins.items()}
-    return text.translate(stand_ins), undo
-
-
-_CONFLICT = re.compile(r"^(?:<<<<<<< |>>>>>>> )", re.MULTILINE)
-
-
-def _events(text: str, parser: Any) -> Iterator[yaml.Event]:
-    """The parser's events. Its errors become ours."""
     import yaml
 
-    try:
-        yield from yaml.parse(text, Loader=parser)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _syntax_error(text, error.context, error.problem, mark) from None
-    except (yaml.YAMLError, ValueError, OverflowError):
-        # The parser written in Python lets errors of `int` and `chr` through for absurd directives and escapes.
-        raise _SyntaxError("not valid YAML") from None
+    count = depth = 0
+    for event in parser_events(text, parser):
+        if isinstance(event, yaml.NodeEvent):
+            count += 1
+            if count > MAX_NODES:
+                mark = event.start_mark
+                line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+                raise _too_many_nodes(line, column)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    return
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
-def _syntax_error(text: str, context: str | None, problem: str | None, mark: yaml.Mark | None) -> _SyntaxError:
-    if conflict := _CONFLICT.search(text):
-        line = text.count("\n", 0, conflict.start()) + 1
-        return _SyntaxError("an unresolved merge conflict of git: keep one side and remove the markers", line, 1)
-    message = "not valid YAML: " + ", ".join(printable(part) for part in (context, problem) if part)
-    if mark is None:
-        return _SyntaxError(message)
-    lines = text.splitlines()
-    if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
-        message = "not valid YAML: a tab where only spaces may stand"
-    return _SyntaxError(message, mark.line + 1, mark.column + 1)
+def _too_many_nodes(line: int, column: int) -> UnreadableError:
+    return UnreadableError(f"more than {MAX_NODES:,} values, aliases counted in full", line, column)
 
 
 @dataclass(slots=True)
@@ -207,6 +165,7 @@ class _Anchored:
 
 
 _KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "null": type(None)}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CORE = "tag:yaml.org,2002:"
 _MERGE = "<<"
 
@@ -225,12 +184,12 @@ class _Composer:
         self._text = 0
 
     def compose(self, text: str, parser: Any) -> Document:
-        """The text's document, however far it can be read. Raises _SyntaxError."""
+        """The text's document, however far it can be read. Raises YAMLSyntaxError."""
         try:
-            self._compose(_events(text, parser))
-        except _SyntaxError:
+            self._compose(parser_events(text, parser))
+        except YAMLSyntaxError:
             raise
-        except _UnreadableError as error:
+        except UnreadableError as error:
             return Document(root=None, problems=(*self._problems, error.problem))
         return Document(root=self._root, problems=tuple(self._problems))
 
@@ -248,23 +207,24 @@ class _Composer:
 
         documents = 0
         for event in events:
+            # Most events are scalars, and a chain of `isinstance` costs half of what a `match` does.
+            if isinstance(event, yaml.CollectionEndEvent):
+                self._close(event)
+                continue
             mark = event.start_mark
             line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-            match event:
-                case yaml.ScalarEvent():
-                    self._scalar(event, line, column)
-                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                    self._open(event, isinstance(event, yaml.MappingStartEvent), line, column)
-                case yaml.CollectionEndEvent():
-                    self._close(event)
-                case yaml.AliasEvent():
-                    self._alias(event, line, column)
-                case yaml.DocumentStartEvent():
-                    documents += 1
-                    if documents > 1:
-                        raise _UnreadableError("a second document begins here; the file must hold one", line, column)
+            if isinstance(event, yaml.ScalarEvent):
+                self._scalar(event, line, column)
+            elif isinstance(event, yaml.CollectionStartEvent):
+                self._open(event, isinstance(event, yaml.MappingStartEvent), line, column)
+            elif isinstance(event, yaml.AliasEvent):
+                self._alias(event, line, column)
+            elif isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise UnreadableError("a second document begins here; the file must hold one", line, column)
         if documents == 0:
-            raise _UnreadableError("the file is empty")
+            raise UnreadableError("the file is empty")
 
     def _problem(self, message: str, line: int, column: int, value: str | None = None) -> None:
         self._problems.append(Problem(message=message, value=value, line=line, column=column))
@@ -273,9 +233,9 @@ class _Composer:
         self._nodes += nodes
         self._text += text
         if self._nodes > MAX_NODES:
-            raise _UnreadableError(f"more than {MAX_NODES:,} values, aliases counted in full", line, column)
+            raise _too_many_nodes(line, column)
         if self._text > MAX_TEXT:
-            raise _UnreadableError(f"more than {MAX_TEXT:,} characters, aliases counted in full", line, column)
+            raise UnreadableError(f"more than {MAX_TEXT:,} characters, aliases counted in full", line, column)
 
     def _add(self, node: Node, height: int) -> None:
         if not self._stack:
@@ -289,9 +249,9 @@ class _Composer:
         text = event.value.translate(self._separators) if self._separators else event.value
         if len(text) > MAX_VALUE:
             message = f"a value of {len(text):,} characters; the most is {MAX_VALUE:,}"
-            raise _UnreadableError(message, line, column)
+            raise UnreadableError(message, line, column)
         self._count(1, len(text), line, column)
-        if _SURROGATE.search(text):
+        if not text.isascii() and _SURROGATE.search(text):
             self._problem("half of a surrogate pair is not a character", line, column, shown(text))
             text = _SURROGATE.sub("\ufffd", text)
         value = self._resolve(event, text, line, column)
@@ -322,7 +282,7 @@ class _Composer:
 
     def _open(self, event: yaml.CollectionStartEvent, is_mapping: bool, line: int, column: int) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            raise _UnreadableError(f"more than {MAX_DEPTH} levels inside one another", line, column)
+            raise UnreadableError(f"more than {MAX_DEPTH} levels inside one another", line, column)
         flow_start = event.start_mark.index if event.flow_style and event.start_mark is not None else None
         opened = _Open(is_mapping, event.anchor, flow_start, line, column, nodes=self._nodes, text=self._text)
         self._stack.append(opened)
@@ -349,12 +309,12 @@ class _Composer:
     def _alias(self, event: yaml.AliasEvent, line: int, column: int) -> None:
         name = shown(event.anchor)
         if event.anchor not in self._anchors:
-            raise _UnreadableError(f"nothing before this has the anchor that the alias {name} names", line, column)
+            raise UnreadableError(f"nothing before this has the anchor that the alias {name} names", line, column)
         anchored = self._anchors[event.anchor]
         if anchored is None:
-            raise _UnreadableError(f"the alias {name} stands for something that contains it", line, column)
+            raise UnreadableError(f"the alias {name} stands for something that contains it", line, column)
         if len(self._stack) + anchored.height > MAX_DEPTH:
-            raise _UnreadableError(f"more than {MAX_DEPTH} levels inside one another", line, column)
+            raise UnreadableError(f"more than {MAX_DEPTH} levels inside one another", line, column)
         self._count(anchored.nodes, anchored.text, line, column)
         self._add(anchored.node, anchored.height)
 

@@ -31,6 +31,7 @@ from jobrunner_cli.engine.study.access import (
 )
 from jobrunner_cli.engine.study.git import Git, GitDiskFullError, GitInterruptedError, GitResult, Trouble, printable
 from jobrunner_cli.engine.study.mirror import Mirror
+from jobrunner_cli.engine.study.pipeline import Pipeline, read_pipeline
 from jobrunner_cli.engine.study.tree import MirrorTree, TreeCache
 from jobrunner_cli.engine.work import CodeTree, EntryKind
 
@@ -67,8 +68,10 @@ def is_ref_name(text: str) -> bool:
 class Repositories:
     """Everything that is asked of study repositories."""
 
-    def __init__(self, access: GitAccess) -> None:
+    def __init__(self, access: GitAccess, *, stop: threading.Event | None = None) -> None:
+        """Once `stop` is set, whatever asks a repository for something raises GitInterruptedError."""
         self._access = access
+        self._stop = stop
         secrets = [secret for secret in (access.token, access.credentials) if secret]
         self._git = Git(home=access.repos_dir.absolute(), secrets=secrets)
         self._trees = TreeCache()
@@ -111,7 +114,7 @@ class Repositories:
         if (mirror.key, commit) in self._complete and mirror.git_dir.is_dir():
             return
         if not mirror.has(commit):
-            self._fetch_commit(remote, mirror, commit, stop)
+            self._fetch_commit(remote, mirror, commit, stop or self._stop)
         self._complete.add((mirror.key, commit))
 
     def read_file(self, repo_url: str, commit: str, path: str) -> bytes:
@@ -131,6 +134,10 @@ class Repositories:
         if entry.size > _MOST_FILE_BYTES:
             raise GitError(f"{printable(path)} is too large to be read ({entry.size:,} bytes) in {where}")
         return tree.read_one(entry)
+
+    def pipeline(self, repo_url: str, commit: str) -> Pipeline:
+        """The checked project.yaml of a commit. Raises ProjectValidationError, and what `read_file` raises."""
+        return read_pipeline(self.read_file(repo_url, commit, "project.yaml"))
 
     def tree(self, repo_url: str, commit: str) -> CodeTree:
         """The commit's tree as git holds it; nothing of the study's runs when it is read.
@@ -214,7 +221,7 @@ class Repositories:
     def _history(self, remote: Remote, branch: str) -> frozenset[str]:
         """Every commit of the branch. Only commits are fetched, and only those that are new since the last time."""
         mirror = self._mirror(remote)
-        with mirror.locked(stop=None, timeout=self._access.timeout) as lock:
+        with mirror.locked(stop=self._stop, timeout=self._access.timeout) as lock:
             mirror.create(self._git, mirror.history_dir)
             # Named so that no branch is in another one's way, as `a/b` is in the way of a later `a`.
             tip = f"refs/heads/{hashlib.sha256(os.fsencode(branch)).hexdigest()[:16]}"
@@ -250,6 +257,7 @@ class Repositories:
         What fails for a passing reason is tried again after growing waits; a repository on disk has no
         passing reasons. One attempt takes at most `limit` seconds, and all of them `GitAccess.timeout`.
         """
+        stop = stop or self._stop
         config = (("remote.origin.url", remote.address), *remote.config)
         variables = self._variables(remote)
         deadline = time.monotonic() + self._access.timeout

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jobrunner_cli.engine.study.action_rules import Draft, check_action, fields, kind_of
 from jobrunner_cli.engine.study.pipeline import RUN_ALL, Action, Pipeline, config_json
@@ -22,36 +22,53 @@ CURRENT_VERSION = 5
 DEFAULT_POPULATION = 1000
 
 _UNIQUE_OUTPUTS_FROM = 2
-_EXPECTATIONS_IN = 3
-_RUN_ALL_RESERVED_FROM = 5
+EXPECTATIONS_IN = 3
+RUN_ALL_RESERVED_FROM = 5
 _KEYS = ("version", "expectations", "actions")
 _NAME = re.compile(r"[\w.-]+(?: +[\w.-]+)*")
 # A log is named after its action, and file systems allow 255 bytes with the suffix and a temporary name's additions.
-_LONGEST_NAME = 200
+LONGEST_NAME = 200
 _MOST_CYCLES = 20
 
 
-def check(document: Document) -> tuple[Pipeline | None, tuple[Problem, ...]]:
-    """The pipeline that a project.yaml describes, or None and every problem in the order of the file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the rules made of a project.yaml."""
+
+    #: None if there are problems
+    pipeline: Pipeline | None
+    #: in the order of the file
+    problems: tuple[Problem, ...]
+    #: None if the file names none that is known
+    version: int | None = None
+    #: the values at the top of the file, by their keys
+    top: Mapping[str, Node] = field(default_factory=dict)
+    #: as far as each action could be read, in the order of the file
+    drafts: tuple[Draft, ...] = ()
+
+
+def check(document: Document) -> Checked:
+    """The pipeline that a project.yaml describes, or every problem that it has."""
     findings = Findings(document.problems)
     root = document.root
     if root is None:
-        return None, findings.in_order()
+        return Checked(pipeline=None, problems=findings.in_order())
     if not isinstance(root, MappingNode):
         empty = isinstance(root, ScalarNode) and root.value is None
         message = f"the file must be a mapping with `version` and `actions`, not {kind_of(root)}"
         findings.add(root, "the file is empty" if empty else message)
-        return None, findings.in_order()
+        return Checked(pipeline=None, problems=findings.in_order())
     top = fields(root, _KEYS, findings)
     version = _version(top.get("version"), findings)
     population = None if version is None else _population(top.get("expectations"), version, findings)
     drafts = _actions(top.get("actions"), version, findings)
     _check_together(drafts, version, findings)
     problems = findings.in_order()
-    if problems or version is None:
-        return None, problems
-    actions = {draft.name: _finished(draft, population) for draft in drafts}
-    return Pipeline(version=float(version), population_size=population, actions=actions), ()
+    pipeline = None
+    if not problems and version is not None:
+        actions = {draft.name: _finished(draft, population) for draft in drafts}
+        pipeline = Pipeline(version=float(version), population_size=population, actions=actions)
+    return Checked(pipeline=pipeline, problems=problems, version=version, top=top, drafts=tuple(drafts))
 
 
 def _finished(draft: Draft, population: int | None) -> Action:
@@ -96,12 +113,12 @@ def _version(node: Node | None, findings: Findings) -> int | None:
 
 
 def _population(node: Node | None, version: int, findings: Findings) -> int | None:
-    if version < _EXPECTATIONS_IN:
+    if version < EXPECTATIONS_IN:
         return DEFAULT_POPULATION
     absent = node is None or (isinstance(node, ScalarNode) and node.value is None)
-    if version > _EXPECTATIONS_IN:
+    if version > EXPECTATIONS_IN:
         if not absent:
-            message = f"`expectations` is not supported from version {_EXPECTATIONS_IN + 1} on; remove it"
+            message = f"`expectations` is not supported from version {EXPECTATIONS_IN + 1} on; remove it"
             findings.add(node, message, key="expectations")
         return None
     if absent or node is None:
@@ -162,10 +179,10 @@ def _action_name(key: ScalarNode, version: int | None, findings: Findings) -> st
         wrong = f"{shown(name)} is not a name: letters, digits, `_`, `-`, `.` and spaces between them"
     elif name.startswith("__"):
         wrong = f"{shown(name)}: names that begin with `__` are the runner's own"
-    elif len(name.encode()) > _LONGEST_NAME:
-        wrong = f"{shown(name)} is too long: files are named after it, so {_LONGEST_NAME} bytes are the most"
-    elif name == RUN_ALL and version is not None and version >= _RUN_ALL_RESERVED_FROM:
-        wrong = f"`{RUN_ALL}` means every action; no action may have that name from version {_RUN_ALL_RESERVED_FROM} on"
+    elif len(name.encode()) > LONGEST_NAME:
+        wrong = f"{shown(name)} is too long: files are named after it, so {LONGEST_NAME} bytes are the most"
+    elif name == RUN_ALL and version is not None and version >= RUN_ALL_RESERVED_FROM:
+        wrong = f"`{RUN_ALL}` means every action; no action may have that name from version {RUN_ALL_RESERVED_FROM} on"
     if wrong is not None:
         findings.add(key, wrong, key="actions", value=name)
     return name

@@ -1,0 +1,173 @@
+"""What goes over the wire: rows of jobs, the header with the flags, and entries of the list, understood or not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from jobrunner_cli.engine.service.wire import Incoming, flags_header, job_rows, read_listing
+from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.store.models import Flag
+from support.store import NOW, make_job
+
+ENTRY: dict[str, Any] = {
+    "identifier": "2nepunacds7e22ue",
+    "backend": "test",
+    "sha": "a" * 40,
+    "requested_actions": ["describe"],
+    "cancelled_actions": [],
+    "force_run_dependencies": False,
+    "workspace": {"name": "ws-one", "repo": "https://github.com/opensafely/x", "branch": "main", "new": 1},
+    "database_name": "default",
+    "codelists_ok": True,
+    "created_by": "alice",
+    "unknown": {"deep": [1]},
+}
+
+
+def read(entry: object) -> Incoming:
+    (incoming,) = read_listing([entry], "test").incoming
+    return incoming
+
+
+def test_row_of_a_running_job():
+    job = make_job(
+        "job1",
+        StatusCode.EXECUTING,
+        job_request_id="req",
+        status_message="Running",
+        started_at=NOW + 60,
+        updated_at=NOW + 61,
+        trace_context={"traceparent": "00-1"},
+        requires_db=True,
+    )
+    assert job_rows([job], {"job1": {"cpu_mean": 1.5}}, str) == [
+        {
+            "identifier": "job1",
+            "job_request_id": "req",
+            "action": "describe",
+            "run_command": "python:v2 analysis/describe.py",
+            "status": "running",
+            "status_code": "executing",
+            "status_message": "Running",
+            "created_at": "2026-11-18T11:06:40Z",
+            "updated_at": "2026-11-18T11:07:41Z",
+            "started_at": "2026-11-18T11:07:40Z",
+            "completed_at": None,
+            "trace_context": {"traceparent": "00-1"},
+            "metrics": {"cpu_mean": 1.5},
+            "requires_db": True,
+        }
+    ]
+
+
+def test_row_of_a_job_that_only_reports_has_no_nulls_that_the_server_refuses():
+    (row,) = job_rows([make_job(run_command=None, status_message=None, started_at=None)], {}, str)
+    assert row["run_command"] is None
+    assert row["status_message"] == ""
+    assert row["trace_context"] == row["metrics"] == {}
+
+
+def test_row_has_nothing_that_the_server_refuses_and_no_secret():
+    (row,) = job_rows([make_job(status_message="a\0b s3cret")], {}, lambda text: text.replace("s3cret", "xxxx"))
+    assert row["status_message"] == "a�b xxxx"
+
+
+def test_flags_are_compact_json_with_their_times():
+    flags = [
+        Flag(id="mode", value=None, timestamp=1_795_453_361.152366),
+        Flag(id="paused", value="tr\nüe", timestamp=float("inf")),
+    ]
+    header = flags_header(flags)
+    assert header == (
+        '{"mode":{"v":null,"ts":"2026-11-23T17:02:41.152366Z"},'
+        '"paused":{"v":"tr\\n\\u00fce","ts":"1970-01-01T00:00:00.000000Z"}}'
+    )
+    assert flags_header([]) == "{}"
+
+
+def test_entry_becomes_a_request_and_is_kept_whole():
+    incoming = read(ENTRY)
+    request = incoming.request
+    assert incoming.error is None
+    assert (request.id, request.commit, request.branch) == ("2nepunacds7e22ue", "a" * 40, "main")
+    assert (request.repo_url, request.workspace) == ("https://github.com/opensafely/x", "ws-one")
+    assert (request.requested_actions, request.database_name) == (("describe",), "default")
+    assert request.codelists_ok
+    assert not request.force_run_dependencies
+    assert request.original == ENTRY
+
+
+def test_older_servers_have_the_database_in_the_workspace():
+    entry = {key: value for key, value in ENTRY.items() if key not in {"database_name", "codelists_ok"}}
+    entry["workspace"] = ENTRY["workspace"] | {"db": "include_t1oo"}
+    incoming = read(entry)
+    assert incoming.error is None
+    assert incoming.request.database_name == "include_t1oo"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"sha": None}, "sha is missing"),
+        ({"sha": 12}, "sha is not a text: 12"),
+        ({"requested_actions": "describe"}, "requested_actions is not a list of texts"),
+        ({"requested_actions": ["a", None]}, "requested_actions is not a list of texts"),
+        ({"requested_actions": ["a"] * 10_001}, "requested_actions is not a list of at most"),
+        ({"cancelled_actions": {"a": 1}}, "cancelled_actions is not a list of texts"),
+        ({"codelists_ok": "yes"}, "codelists_ok is not true or false"),
+        ({"force_run_dependencies": 1}, "force_run_dependencies is not true or false"),
+        ({"workspace": None}, "workspace is missing"),
+        ({"workspace": {"name": "ws", "branch": "main"}}, "workspace.repo is missing"),
+        ({"workspace": {"name": "w" * 5000, "repo": "x", "branch": "main"}}, "workspace.name is not a text of at most"),
+        ({"database_name": None}, "database_name is missing"),
+    ],
+)
+def test_entry_that_cannot_be_understood_says_where(change: dict[str, Any], told: str):
+    incoming = read(ENTRY | change)
+    assert incoming.error is not None
+    assert told in incoming.error.message
+    assert len(incoming.error.message) < 1000
+    assert incoming.request.id == ENTRY["identifier"]
+
+
+def test_every_problem_of_an_entry_is_told():
+    incoming = read({"identifier": "x1", "backend": "test"})
+    assert incoming.error is not None
+    assert all(name in incoming.error.message for name in ("workspace", "sha", "requested_actions"))
+
+
+@pytest.mark.parametrize("identifier", [None, 7, "", " x", "a\nb", "x" * 201, "\ud800"])
+def test_entry_without_a_usable_identifier_is_named_and_leaves_the_others(identifier: object):
+    listing = read_listing([ENTRY, ENTRY | {"identifier": identifier}, "nonsense", None], "test")
+    assert [incoming.request.id for incoming in listing.incoming] == [ENTRY["identifier"]]
+    assert len(listing.unusable) == 3
+    assert all("without an identifier" in text for text in listing.unusable)
+
+
+def test_requests_of_other_backends_are_left_alone():
+    listing = read_listing([ENTRY | {"backend": "tpp"}, ENTRY | {"identifier": "mine"}], "test")
+    assert [incoming.request.id for incoming in listing.incoming] == ["mine"]
+    assert len(listing.foreign) == 1
+    assert "tpp" in listing.foreign[0]
+    assert not listing.unusable
+
+
+def test_oldest_requests_come_first_and_each_once():
+    entries = [ENTRY | {"identifier": name} for name in ("new", "middle", "middle", "old")]
+    entries[2] = entries[2] | {"cancelled_actions": ["describe"]}
+    listing = read_listing(entries, "test")
+    assert [incoming.request.id for incoming in listing.incoming] == ["old", "middle", "new"]
+    assert listing.incoming[1].request.cancelled_actions == ("describe",)
+
+
+def test_server_cannot_say_that_a_request_was_made_here():
+    assert "origin" not in read(ENTRY | {"origin": "add-job"}).request.original
+    assert read(ENTRY | {"origin": "web"}).request.original["origin"] == "web"
+
+
+def test_what_json_allows_and_rows_do_not_is_stored_all_the_same():
+    entry = json.loads(json.dumps(ENTRY)[:-1] + ', "odd": "\\ud800", "nan": NaN}')
+    assert read(entry).error is None

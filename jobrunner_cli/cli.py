@@ -28,8 +28,13 @@ class Root(CommandGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "add-job": _entry("add_job", "add_job", "Ask for actions of a study."),
         "run": _entry("run", "run", "Run the jobs that were asked for."),
+        "sync": _entry("sync", "sync", "Take job requests from a job-server, and tell it what becomes of them."),
         "jobs": _entry("jobs", "app", "List jobs, look at one, read its log, end it."),
         "images": _entry("images", "app", "List and fetch the images that jobs run in."),
+        "project": _entry("project", "app", "Check a study's project.yaml before anything runs."),
+        "workspaces": _entry("workspaces", "app", "List workspaces, pack one away, bring it back."),
+        "manifests": _entry("manifests", "app", "See to the lists of what is in each workspace."),
+        "prune": _entry("prune", "prune", "Show what may go, and remove it."),
         "migrate": _entry("migrate", "migrate", "Make the database, or upgrade it."),
         "config": _entry("config", "config", "Show every setting and where it comes from."),
     }

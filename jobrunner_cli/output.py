@@ -53,7 +53,7 @@ def lines(rows: Sequence[Any], columns: Sequence[Column], width: int | None) -> 
     """The title and the rows of a table, no wider than `width` as far as its columns give way."""
     cells = [[one_line(column.value(row)) for column in columns] for row in rows]
     widths = {
-        n: max(_cells(text) for text in (columns[n].title, *(line[n] for line in cells)))
+        n: max(display_width(text) for text in (columns[n].title, *(line[n] for line in cells)))
         for n in range(len(columns))
         if not columns[n].optional or any(line[n] for line in cells)
     }
@@ -95,16 +95,16 @@ def _give_way(widths: dict[int, int], columns: Sequence[Column], width: int) -> 
 
 def _fit(text: str, width: int, column: Column) -> str:
     """A text in exactly so many columns of the terminal."""
-    if _cells(text) > width:
+    if display_width(text) > width:
         mark = "" if column.prefix else "…"
-        while _cells(text) + len(mark) > width:
+        while display_width(text) + len(mark) > width:
             text = text[:-1]
         text += mark
-    blanks = " " * (width - _cells(text))
+    blanks = " " * (width - display_width(text))
     return blanks + text if column.right else text + blanks
 
 
-def _cells(text: str) -> int:
+def display_width(text: str) -> int:
     """How many columns of a terminal a text takes."""
     if text.isascii():
         return len(text)
@@ -127,6 +127,27 @@ def styled(text: str, style: str) -> str:
     if not style or not capable or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{';'.join(_SGR[word] for word in style.split())}m{text}\x1b[0m"
+
+
+def is_plain() -> bool:
+    """Whether stdout takes nothing but ASCII for sure: its encoding lacks lines and glyphs, or its terminal is `dumb`."""
+    try:
+        "╭─┬▼✔".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return True
+    return os.environ.get("TERM") == "dumb"
+
+
+def width(in_a_pipe: int) -> int:
+    """The columns that stdout has: COLUMNS, or the terminal's; in a pipe without either, so many."""
+    import shutil
+
+    return shutil.get_terminal_size((in_a_pipe, 24)).columns
+
+
+def pieces(found: Line) -> None:
+    """A line of pieces in their styles."""
+    print("".join(styled(text, style) for text, style in found))
 
 
 def _terminal_width() -> int:

@@ -53,6 +53,10 @@ class Progress:
         with self._lock:
             self._trouble = reason
 
+    def leaving(self) -> None:
+        """The runner was told to leave."""
+        self.say("Leaving as soon as what is being stored is stored; once more to leave at once.")
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show the table while inside; what it looked like last stays."""
@@ -122,7 +126,10 @@ def _style(job: Job) -> str:
 
 
 def _message(job: Job) -> str:
-    return job.status_message or "" if state_of(job.status_code) is State.FAILED else ""
+    """Why a job failed, and how far the copying for one is that runs."""
+    message = job.status_message or ""
+    state = state_of(job.status_code)
+    return message if state is State.FAILED or (state is State.RUNNING and ": " in message) else ""
 
 
 def run_time(job: Job) -> str:

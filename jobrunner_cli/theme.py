@@ -24,6 +24,8 @@ COLOURS = {
 
 _GLYPHS = {State.PENDING: "○", State.RUNNING: "●", State.SUCCEEDED: "✔", State.FAILED: "✘"}
 _BLOCKED_GLYPH = "◌"
+#: What stands for them where there is only ASCII.
+_PLAIN_GLYPHS = {"○": "o", "●": "*", "✔": "+", "✘": "x", "◌": "~"}
 
 _WORDS = {
     StatusCode.WAITING_ON_DEPENDENCIES: "waiting",
@@ -44,10 +46,16 @@ _TERMINAL = {
 }
 
 
-def glyph(code: StatusCode) -> str:
-    """One character for a code."""
+def glyph(code: StatusCode, *, plain: bool = False) -> str:
+    """One character for a code; a `plain` one is ASCII."""
     entry = TABLE[code]
-    return _BLOCKED_GLYPH if entry.legend is Legend.BLOCKED else _GLYPHS[entry.state]
+    found = _BLOCKED_GLYPH if entry.legend is Legend.BLOCKED else _GLYPHS[entry.state]
+    return _PLAIN_GLYPHS[found] if plain else found
+
+
+def colours(code: StatusCode) -> LegendColours:
+    """The legend's colours for a code."""
+    return COLOURS[TABLE[code].legend]
 
 
 def word(code: StatusCode) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import diagnostics
@@ -15,6 +15,7 @@ from jobrunner_cli.engine.explaining import explain
 from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.running import service_log
 from jobrunner_cli.engine.running.session import make_executor, runner
+from jobrunner_cli.engine.service.metrics import sampling
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 from jobrunner_cli.progress import Progress, goes_on, on_terminal
 
@@ -45,7 +46,8 @@ def drive(
             "The process executor isolates nothing: study code runs as you, with your files and your network."
         )
     with runner(settings, progress, executor=executor, only=only) as (controller, board):
-        with _signals(controller, board, progress) as received, progress.shown():
+        measured = nullcontext() if quiet else sampling(settings, executor)
+        with _signals(controller, board, progress) as received, progress.shown(), measured:
             controller.run(until_idle=until_idle)
         if received:
             goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
@@ -64,11 +66,12 @@ def _signals(controller: Controller, board: Board, progress: Progress) -> Iterat
     def handle(number: int, _frame: Any) -> None:
         received.append(number)
         if len(received) > 1:
-            # Nothing is lost: the next runner finds every job where it was.
-            goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
+            # Nothing is lost: the next runner finds every job where it was. And it may come in the middle of a line
+            # that is being written, where nothing else can be.
+            with suppress(Exception):
+                goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
             os._exit(ExitCode.INTERRUPTED)
         controller.drain()
-        progress.say("Leaving as soon as what is being stored is stored; once more to leave at once.")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

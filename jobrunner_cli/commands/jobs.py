@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
@@ -117,15 +116,25 @@ def show(job: _JobName, as_json: _Json = False) -> None:
 def logs(
     job: _JobName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    timestamps: Annotated[bool, typer.Option("--timestamps", help="Keep the time before each line.")] = False,
+    tail: Annotated[
+        int | None, typer.Option(metavar="NUMBER", parser=_count, help="Begin so many lines before the present end.")
+    ] = None,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps/--no-timestamps", help="Show when each line was printed (UTC).")
+    ] = False,
 ) -> None:
     """Print what a job printed: live while it runs, from the store afterwards.
+
+    Of much output the beginning and the end are kept, and a line says how much is missing between them. A pipe gets
+    the bytes as they were printed; on a terminal, control characters are shown and not obeyed.
 
     \b
     Examples:
       jobrunner jobs logs test/describe
       jobrunner jobs logs -f 7ujg
+      jobrunner jobs logs -f --tail 20 --timestamps 7ujg
     """
+    from jobrunner_cli.commands import log_view
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.engine.running.log_reading import read_log
@@ -140,12 +149,8 @@ def logs(
             _say_when_nobody_will_end_it(settings, found)
         elif found.started_at is None and state_of(found.status_code) is not State.RUNNING:
             raise _no_log(settings, found)
-        empty = True
-        for line in read_log(settings, database, lambda: make_executor(settings), found, follow=follow):
-            empty = False
-            sys.stdout.buffer.write((line if timestamps else _without_timestamp(line)) + b"\n")
-            sys.stdout.flush()
-        if empty:
+        lines = read_log(settings, database, lambda: make_executor(settings), found, follow=follow, tail=tail)
+        if not log_view.write(lines, timestamps=timestamps, at_once=follow):
             _say_why_there_is_no_log(settings, queries.job_by_id(database.connection, found.id) or found)
 
 
@@ -237,10 +242,3 @@ def _no_log(settings: Settings, job: Job) -> NotFoundError:
             f"{name} has no log: it ended before it started", hint=f"jobrunner jobs show {job.id} says why"
         )
     return NotFoundError(f"the log of {name} ({job.id}) is gone", hint=f"it was stored below {settings.logs_dir}")
-
-
-def _without_timestamp(line: bytes) -> bytes:
-    """The line as the job printed it; lines that the log itself adds have no timestamp."""
-    stamp, _, rest = line.partition(b" ")
-    is_stamp = len(stamp) >= 20 and stamp[4:5] == b"-" and stamp[10:11] == b"T" and stamp.endswith(b"Z")
-    return rest if is_stamp else line

@@ -1,60 +1,169 @@
-"""Why a job waits, in words and by name (section 2): the scheduler's rules, told instead of applied. Pure."""
+"""Why a job waits, in words and by name (section 2), and what would change it: the scheduler's rules, told. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
+from jobrunner_cli.engine.foreseeing import in_order, run_time_left
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
-from jobrunner_cli.engine.states import State
+from jobrunner_cli.engine.states import TABLE, State, StatusCode
 from jobrunner_cli.engine.work import ActiveJob, World, quote_names
+
+#: Jobs of a chain that are named; what is between the first ones and the one that blocks is counted.
+_MOST_LINKS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One thing that a job waits for."""
+
+    text: str
+    #: what would change it, for people: what has to happen, or a command
+    change: str
+    #: the jobs that have to move for it
+    job_ids: tuple[str, ...] = ()
 
 
 def explain(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str]:
     """Why a job is where it is, one reason a line, by name: what it waits for and who holds it up."""
+    return [reason.text for reason in reasons_of(job, jobs, world)]
+
+
+def reasons_of(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[Reason]:
+    """What a waiting job waits for; nothing for one that runs. Capacity counts only where nothing else does."""
     if job.state is State.RUNNING:
         return []
-    by_id: Mapping[str, ActiveJob] = {other.id: other for other in jobs}
-    reasons = []
-    for scope, since in (
-        ("the backend is", world.paused_since),
-        (f"workspace {job.workspace} is", world.paused_workspaces.get(job.workspace)),
-        ("this job is", world.paused_jobs.get(job.id)),
+    reasons = [*_held_up(job, world), *_dependency_reasons(job, jobs, world)]
+    return reasons or _capacity_reasons(job, jobs, world)
+
+
+def _held_up(job: ActiveJob, world: World) -> list[Reason]:
+    """What operators, the database and the disks have against its start."""
+    found = []
+    for scope, since, command in (
+        ("the backend is", world.paused_since, "jobrunner jobs resume"),
+        (
+            f"workspace {job.workspace} is",
+            world.paused_workspaces.get(job.workspace),
+            f"jobrunner jobs resume --workspace {job.workspace}",
+        ),
+        ("this job is", world.paused_jobs.get(job.id), f"jobrunner jobs resume {job.id}"),
     ):
         if since:
-            reasons.append(f"{scope} paused since {since}")
+            found.append(Reason(text=f"{scope} paused since {since}", change=f"{command} ends that"))
     if world.maintenance_since is not None and job.uses_real_database:
-        reasons.append(f"the database is under maintenance since {world.maintenance_since}")
+        found.append(
+            Reason(
+                text=f"the database is under maintenance since {world.maintenance_since}",
+                change="it starts when the maintenance is over; jobrunner flags get shows the flags that say so",
+            )
+        )
+    found += [
+        Reason(text=str(shortage), change=f"free some space at {shortage.path}; jobrunner prune shows what may go")
+        for shortage in world.shortages
+    ]
+    return found
+
+
+def _dependency_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[Reason]:
+    """For each job that it waits for, the chain down to the one that really blocks, and why that one does."""
+    by_id: Mapping[str, ActiveJob] = {other.id: other for other in jobs}
+    found = []
     for needed in job.wait_for:
-        other = by_id.get(needed)
-        if other is not None:
-            reasons.append(f"it needs {other.action} ({needed}), which is {other.code.value}")
-    if not reasons:
-        reasons += _capacity_reasons(job, jobs, world)
-    return reasons
+        if needed not in by_id:
+            continue
+        chain = _chain(by_id[needed], by_id)
+        last = chain[-1]
+        text = "it needs " + ", which needs ".join(_links(chain)) + f", which is {last.code.value}"
+        change = f"it can start when {_name(last)} has succeeded"
+        if last.state is State.PENDING:
+            inner = reasons_of(last, jobs, world)
+            if inner:
+                text += ": " + "; ".join(reason.text for reason in inner)
+                change = f"{inner[0].change}; then {_name(last)} can run"
+        found.append(Reason(text=text, change=change, job_ids=tuple(each.id for each in chain)))
+    return found
 
 
-def _capacity_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str]:
+def _chain(job: ActiveJob, by_id: Mapping[str, ActiveJob]) -> list[ActiveJob]:
+    """From a job down to one that waits for no other: at each step the oldest one that is waited for."""
+    chain = [job]
+    seen = {job.id}
+    while job.state is State.PENDING:
+        below = [by_id[name] for name in job.wait_for if name in by_id and name not in seen]
+        if not below:
+            break
+        job = min(below, key=lambda each: (each.state is State.RUNNING, each.created_at, each.id))
+        chain.append(job)
+        seen.add(job.id)
+    return chain
+
+
+def _links(chain: Sequence[ActiveJob]) -> list[str]:
+    names = [f"{job.action} ({job.id})" for job in chain]
+    if len(names) > _MOST_LINKS:
+        names[_MOST_LINKS - 1 : -1] = [f"{len(names) - _MOST_LINKS} more in between"]
+    return names
+
+
+def _capacity_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[Reason]:
     """Which slots are taken, by whom, and who waits for them before this job."""
     running = [other for other in jobs if other.state is State.RUNNING and other.id != job.id]
-    reasons = []
-    kinds = [("worker", world.max_workers, running)]
+    found = []
+    kinds = [("worker", "MAX_WORKERS", world.max_workers, running)]
     if job.requires_db:
-        kinds.append(("database", world.max_db_workers, [other for other in running if other.requires_db]))
-    for kind, slots, holders in kinds:
+        on_database = [other for other in running if other.requires_db]
+        kinds.append(("database", "MAX_DB_WORKERS", world.max_db_workers, on_database))
+    for kind, setting, slots, holders in kinds:
         used = sum((other.weight for other in holders), Fraction(0))
         if used and used + job.weight > slots:
-            reasons.append(
-                f"it needs {_units(job.weight)} of {slots} {kind} slots, and {_units(used)} are used by {_names(holders)}"
+            found.append(
+                Reason(
+                    text=f"it needs {_units(job.weight)} of {slots} {kind} slots, "
+                    f"and {_units(used)} are used by {_names(holders)}",
+                    change=f"it can start when enough of these have ended; {setting} says how many slots there are",
+                    job_ids=tuple(other.id for other in holders),
+                )
             )
-    ahead = [other for other in jobs if other.code in WAITS_FOR_CAPACITY and _is_older(other, job)]
-    if ahead and job.code in WAITS_FOR_CAPACITY:
-        reasons.append(f"older jobs that wait for a slot, too: {_names(ahead)}")
-    return reasons
+    ahead = before_it(job, jobs, world)
+    if ahead:
+        found.append(
+            Reason(
+                text=f"it is number {len(ahead) + 1} in the queue; before it: {_names(ahead)}",
+                change="those start first: workspaces that run less, then database jobs, then older ones",
+                job_ids=tuple(other.id for other in ahead),
+            )
+        )
+    elif job.code in WAITS_FOR_CAPACITY:
+        found.append(Reason(text="it is the next in the queue", change="it starts as soon as there is room"))
+    return found
 
 
-def _is_older(one: ActiveJob, other: ActiveJob) -> bool:
-    return (one.created_at, one.id) < (other.created_at, other.id)
+def before_it(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[ActiveJob]:
+    """The jobs that wait for capacity and start before this one, as things stand, the first one first."""
+    if job.code not in WAITS_FOR_CAPACITY:
+        return []
+    queue = in_order(jobs, world)
+    place = next((n for n, other in enumerate(queue) if other.id == job.id), 0)
+    return queue[:place]
+
+
+def running_words(job: ActiveJob, world: World, typical: float | None) -> str:
+    """What a running job does, since when, and how long that may still take (`typical`: seconds for the whole run)."""
+    since = _duration(world.now - job.code_since)
+    text = f"it runs: {TABLE[job.code].meaning}, for {since}"
+    left = run_time_left(job, world, typical)
+    if left is None or job.code is not StatusCode.EXECUTING:
+        return text
+    if left <= 0:
+        return f"{text}, longer than this action usually takes ({_duration(typical or 0)})"
+    return f"{text}; going by its last runs, about {_duration(left)} are left"
+
+
+def _name(job: ActiveJob) -> str:
+    return f"{job.workspace}/{job.action} ({job.id})"
 
 
 def _names(jobs: Sequence[ActiveJob]) -> str:
@@ -63,3 +172,11 @@ def _names(jobs: Sequence[ActiveJob]) -> str:
 
 def _units(weight: Fraction) -> str:
     return str(int(weight)) if weight.denominator == 1 else f"{float(weight):g}"
+
+
+def _duration(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    for size, unit, smaller_size, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit} {whole % size // smaller_size}{smaller}"
+    return f"{whole}s"

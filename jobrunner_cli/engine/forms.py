@@ -139,6 +139,15 @@ def parse_organisations(text: str, base: Path) -> frozenset[str] | None:
     return names
 
 
+def parse_repositories(text: str, base: Path) -> str:
+    """Where repositories are: an https address, or an absolute directory. Raises MalformedError."""
+    if "://" not in text:
+        return str(parse_path(text, base))
+    if re.fullmatch(r"https://[^\s/@?#]+(/[^\s?#]*)?", text) is None:
+        raise MalformedError("an https address without user, query or fragment, or a directory")
+    return text.rstrip("/")
+
+
 def parse_endpoint(text: str, base: Path) -> str:
     """The address of an HTTP API, with a slash at its end. Raises MalformedError."""
     if re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", text) is None:

@@ -18,6 +18,12 @@ from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, Effec
 WAITS_FOR_CAPACITY = frozenset({StatusCode.WAITING_ON_WORKERS, StatusCode.WAITING_ON_DB_WORKERS})
 _EFFECTS_ON_INPUTS = frozenset({EffectKind.PREPARE})
 
+#: The answers to what can only be done for a job that has ended.
+_TOO_EARLY = {
+    IntentKind.CLEANUP: "the job is not finished; kill it with --cleanup",
+    IntentKind.RETRY: "the job is not finished",
+}
+_NO_SPACE = "Waiting for disk space: "
 DEPENDENCY_FAILED_MESSAGE = "Not starting as dependency failed"
 
 
@@ -69,6 +75,10 @@ class _Look:
                 self._follow(job)
         waiting = [job for job in self._jobs.values() if job.state is State.PENDING and self._is_free(job)]
         candidates = [job for job in waiting if not self._must_wait(job)]
+        if self._world.shortages:
+            for job in candidates:
+                self._wait_for_space(job)
+            return list(self._decided.values())
         self._start(candidates)
         if not self._world.draining:
             self._provision_ahead(waiting)
@@ -101,7 +111,7 @@ class _Look:
             return
         wish = next((intent for intent in job.intents if intent.kind in STOPS), None)
         if wish is None:
-            answers = {intent.id: "the job is not finished; kill it with --cleanup" for intent in job.intents}
+            answers = {intent.id: _TOO_EARLY[intent.kind] for intent in job.intents}
             self._decide(job, Decision(job_id=job.id, answered=answers))
         elif job.state is State.PENDING:
             decision = ended_by(job, wish, effect=EffectKind.CLEANUP)
@@ -180,7 +190,8 @@ class _Look:
             return
         match snapshot.containers.get(job.id):
             case ContainerState.RUNNING:
-                return
+                if job.overuse is not None:
+                    self._decide(job, Decision(job_id=job.id, effect=EffectKind.HALT, cause=job.overuse))
             case ContainerState.EXITED:
                 if not self._world.draining:
                     self._decide(
@@ -242,6 +253,13 @@ class _Look:
     def _wait(self, job: ActiveJob, code: StatusCode, message: str) -> None:
         if job.code is not code:
             self._decide(job, Decision(job_id=job.id, path=(code,), message=message, cause=message))
+        elif job.message != message and _NO_SPACE in {(job.message or "")[: len(_NO_SPACE)], message[: len(_NO_SPACE)]}:
+            # Space has no code of its own, so that only the message tells that it is, or was, what is waited for.
+            self._decide(job, Decision(job_id=job.id, message=message))
+
+    def _wait_for_space(self, job: ActiveJob) -> None:
+        message = _NO_SPACE + "; ".join(map(str, self._world.shortages))
+        self._wait(job, job.code if job.code in WAITS_FOR_CAPACITY else StatusCode.WAITING_ON_WORKERS, message)
 
     # 5. Pending jobs that only capacity can hold up.
 
@@ -308,7 +326,7 @@ class _Look:
     def _hold(self, job: ActiveJob, code: StatusCode) -> None:
         if self._is_starved(job):
             # Another code would begin its waiting anew.
-            return
+            code = job.code
         what = "database workers" if code is StatusCode.WAITING_ON_DB_WORKERS else "workers"
         self._wait(job, code, f"Waiting on available {what}")
 

@@ -39,6 +39,8 @@ class Settings:
     private_repo_access_token: str | None = field(repr=False)
     #: None is no restriction, empty is no http repository at all
     allowed_github_orgs: frozenset[str] | None
+    #: an https address or an absolute path, without a slash at its end
+    reusable_actions_url: str
     #: git reaches github.com through the proxy
     github_proxy: bool
     #: seconds
@@ -58,6 +60,11 @@ class Settings:
     #: bytes
     level4_max_filesize: int
     level4_max_csv_rows: int
+    #: bytes of free space below which nothing new starts; 0 is none
+    high_privacy_free_space_floor: int
+    medium_privacy_free_space_floor: int
+    #: bytes that a job's directory may take up while it runs; None is no limit
+    job_directory_limit: int | None
     #: `docker` or `process`
     executor: str
     docker_registry: str
@@ -111,6 +118,16 @@ class Settings:
     def runner_lock_path(self) -> Path:
         """The lock that the one runner of the work directory holds."""
         return self.workdir / "runner.lock"
+
+    @property
+    def sync_lock_path(self) -> Path:
+        """The lock of the one process that speaks to the job-server for the work directory."""
+        return self.workdir / "sync.lock"
+
+    @property
+    def sync_status_path(self) -> Path:
+        """What that process last did."""
+        return self.workdir / "sync-status.json"
 
     @property
     def logs_dir(self) -> Path:
@@ -194,7 +211,9 @@ def _value_text(variable: Variable, settings: Settings) -> str:
             return settings.version_text
         case "allowed_github_orgs":
             return "*" if value is None else ", ".join(sorted(value)) or "none"
-        case "default_job_memory_limit" | "level4_max_filesize":
+        case "default_job_memory_limit" | "level4_max_filesize" | "job_directory_limit" if value is not None:
+            return format_size(value)
+        case "high_privacy_free_space_floor" | "medium_privacy_free_space_floor":
             return format_size(value)
     if value is None:
         return ""

@@ -21,6 +21,7 @@ from jobrunner_cli.engine.forms import (
     parse_organisations,
     parse_path,
     parse_positive,
+    parse_repositories,
     parse_text,
     size,
     whole,
@@ -167,6 +168,12 @@ VARIABLES: tuple[Variable, ...] = (
         help="whose repositories may run, with commas between; `none` is no http repository at all, `*` no restriction",
     ),
     Variable(
+        name="REUSABLE_ACTIONS_URL",
+        parse=parse_repositories,
+        default="https://github.com/opensafely-actions",
+        help="where the repositories of reusable actions are: an https address, or a directory of this machine",
+    ),
+    Variable(
         name="GITHUB_PROXY",
         parse=parse_bool,
         derive=lambda values: values["backend"] != "expectations",
@@ -239,6 +246,23 @@ VARIABLES: tuple[Variable, ...] = (
         parse=whole(0),
         default="5000",
         help="the most rows of a CSV file that goes to the medium privacy store",
+    ),
+    Variable(
+        name="HIGH_PRIVACY_FREE_SPACE_FLOOR",
+        parse=size(0),
+        default="512M",
+        help="free space in the high privacy store, the directory of jobs and WORKDIR below which nothing new starts; 0: none",
+    ),
+    Variable(
+        name="MEDIUM_PRIVACY_FREE_SPACE_FLOOR",
+        parse=size(0),
+        default="512M",
+        help="the same for the medium privacy store",
+    ),
+    Variable(
+        name="JOB_DIRECTORY_LIMIT",
+        parse=size(1),
+        help="disk space that a job's directory may take up while it runs, code and inputs included: 50G; else no limit",
     ),
     Variable(
         name="EXECUTOR",

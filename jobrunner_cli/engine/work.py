@@ -210,6 +210,27 @@ class StoredOutput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedOutputs:
+    """What the row of an ended job says of the outputs that it stored."""
+
+    job_id: str
+    job_request_id: str
+    action: str
+    #: those of the code that ran
+    repo: str
+    commit: str
+    #: path -> privacy level
+    levels: Mapping[str, str]
+    #: path -> why it was held back from the medium privacy store
+    held_back: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryWanted:
+    """The manifest of a workspace lacks outputs that are there: it has to be completed from the rows of its jobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a job's command ended and what becomes of its files: the verdict, stored before anything is published."""
 
@@ -254,7 +275,10 @@ class IntentKind(StrEnum):
 
     CANCEL = "cancel"
     KILL = "kill"
+    #: remove what an ended job left
     CLEANUP = "cleanup"
+    #: finalize a job again that ended as INTERNAL_ERROR
+    RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +306,8 @@ class EffectKind(StrEnum):
     TERMINATE = "terminate"
     #: end the container and leave it and the files to the operator
     STOP = "stop"
+    #: end the container of a job that takes up too much disk; its outputs are stored as a failed command's
+    HALT = "halt"
     #: end and remove the container and the files, to start over
     RESET = "reset"
     #: remove what an ended job left
@@ -320,11 +346,30 @@ class ActiveJob:
     not_before: float | None = None
     #: its code is laid out and its container created ahead of its turn
     provisioned: bool = False
+    #: it takes up more disk than it may: why it is to be ended
+    overuse: str | None = None
+    #: what its row says to people
+    message: str | None = None
 
     @property
     def state(self) -> State:
         """The coarse state."""
         return state_of(self.code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """A file system of ours that is fuller than it may be for something to start."""
+
+    #: what is there, for people, and where
+    place: str
+    path: str
+    #: bytes that are free, and that have to be
+    free: int
+    floor: int
+
+    def __str__(self) -> str:
+        return f"{self.place} ({self.path}) has {_gibibytes(self.free)} free, and nothing starts below {_gibibytes(self.floor)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +391,8 @@ class World:
     ended: Mapping[str, StatusCode] = field(default_factory=dict)
     #: nothing new may start: the runner is on its way out
     draining: bool = False
+    #: nothing new may start: these have too little free space
+    shortages: tuple[Shortage, ...] = ()
     #: seconds after which a job that capacity holds up reserves it
     starvation_seconds: float = 60.0
     #: how many jobs at most are provisioned ahead of their turn
@@ -372,6 +419,10 @@ class Decision:
     cancelled: bool = False
     #: the job counts as started over once more
     counts_restart: bool = False
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 // 100 else f"{size / 2**20:.2f} MiB"
 
 
 def quote_names(names: Sequence[str], most: int = 3) -> str:

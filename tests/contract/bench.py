@@ -27,6 +27,10 @@ UNPRIVILEGED = (12345, 12346)
 
 def build(kind: str, options: Mapping[str, Any]) -> Executor:
     """A fresh executor, as a runner makes it when it starts. Both arguments survive pickling."""
+    if kind == "elsewhere":
+        from contract.elsewhere import WatchedElsewhere
+
+        return WatchedElsewhere(**options)
     if kind == "process":
         from jobrunner_cli.engine.executors.process import ProcessExecutor
 
@@ -40,7 +44,7 @@ def build(kind: str, options: Mapping[str, Any]) -> Executor:
 class Bench:
     """One kind of executor with a directory for its jobs."""
 
-    #: `process` or `docker`
+    #: `process`, `docker`, or `elsewhere` for an engine that sees none of this machine's directories
     kind: str
     options: Mapping[str, Any]
     volumes_dir: Path
@@ -132,6 +136,8 @@ class Bench:
         """Remove every container that was made here."""
         for job_id in self._made:
             self.executor.remove(job_id)
+        if self.executor.transfer is not None:
+            assert not self.executor.transfer.left(self.owner)
 
 
 def open_gate(gate: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from contract.bench import REGISTRY, Bench
+
+from support.engine_at_port import EngineAtPort
 
 
 @pytest.fixture
@@ -43,7 +46,30 @@ def docker_bench(docker_engine: str, volumes_dir: Path) -> Iterator[Bench]:
     bench.clear()
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
+@pytest.fixture(scope="session")
+def engine_at_port(docker_engine: str) -> Iterator[EngineAtPort]:
+    """The engine, at a port."""
+    port = EngineAtPort(str(docker_engine))
+    yield port
+    port.close()
+
+
+@pytest.fixture
+def elsewhere_bench(engine_at_port: EngineAtPort, volumes_dir: Path) -> Iterator[Bench]:
+    """The bench of an engine at a port; the files that it keeps can be looked at, because it is on this machine."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can look into an engine's volumes")
+    bench = Bench(
+        kind="elsewhere",
+        options={"host": engine_at_port.url, "registry": REGISTRY},
+        volumes_dir=volumes_dir,
+        missing_image=f"{REGISTRY}/no-such-image:v1",
+    )
+    yield bench
+    bench.clear()
+
+
+@pytest.fixture(params=["process", *(pytest.param(kind, marks=pytest.mark.engine) for kind in ("docker", "elsewhere"))])
 def bench(request: pytest.FixtureRequest) -> Bench:
     """The bench of each kind of executor in turn."""
     bench = request.getfixturevalue(f"{request.param}_bench")

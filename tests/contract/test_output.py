@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 from contract.bench import PATIENCE, Bench, open_gate
 
+from jobrunner_cli.engine.loglines import LogPiece
+
 STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z ")
 
 
@@ -88,6 +90,56 @@ def test_a_long_line_comes_in_pieces_and_nothing_is_lost(bench: Bench) -> None:
     pieces = texts(lines)
     assert pieces[-1] == b"after"
     assert b"".join(pieces[:-1]) == b"x" * 300_000 + b"END"
+
+
+def test_pieces_of_a_long_line_say_that_they_belong_together(bench: Bench) -> None:
+    spec = bench.shell("echo before; head -c 150000 /dev/zero | tr '\\0' x; echo; echo after")
+    bench.run(spec)
+    first, *pieces, last = bench.executor.logs(spec.job_id)
+
+    assert [type(line) for line in (first, last)] == [bytes, bytes]
+    assert all(isinstance(piece, LogPiece) for piece in pieces)
+    assert [(piece.continues, piece.last) for piece in pieces if isinstance(piece, LogPiece)] == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
+
+
+def test_tail_begins_so_many_lines_before_the_end(bench: Bench) -> None:
+    spec = bench.shell("i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done; read x < gate; echo end")
+    gate = bench.gate(spec)
+    bench.launch(spec)
+    bench.printed(spec.job_id, b"line 99")
+
+    assert texts(list(bench.executor.logs(spec.job_id, tail=3))) == [b"line 97", b"line 98", b"line 99"]
+    assert len(list(bench.executor.logs(spec.job_id, tail=500))) == 100
+    followed = bench.executor.logs(spec.job_id, follow=True, tail=2)
+    open_gate(gate)
+    assert texts(list(followed)) == [b"line 98", b"line 99", b"end"]
+
+
+def test_tail_into_the_middle_of_a_line_says_so(bench: Bench) -> None:
+    spec = bench.shell("head -c 300000 /dev/zero | tr '\\0' x; echo")
+    bench.run(spec)
+    lines = list(bench.executor.logs(spec.job_id, tail=2))
+
+    assert isinstance(lines[0], LogPiece)
+    assert lines[0].continues
+    assert all(type(line) is bytes for line in bench.executor.logs(bench.launch(bench.shell("true")), tail=2))
+
+
+def test_a_log_that_is_closed_ends(bench: Bench) -> None:
+    spec = bench.shell("echo one; read x < gate")
+    gate = bench.gate(spec)
+    bench.launch(spec)
+    lines = bench.executor.logs(spec.job_id, follow=True)
+    assert texts([next(lines)]) == [b"one"]
+    lines.close()
+    lines.close()
+
+    assert list(lines) == []
+    open_gate(gate)
 
 
 def test_many_lines_are_all_there(bench: Bench) -> None:

@@ -133,7 +133,8 @@ def test_stats_tell_cpu_and_memory_of_what_runs(bench: Bench) -> None:
     stats = bench.executor.stats(iter([running.job_id, exited.job_id, "absentabsentabse"]))
 
     assert set(stats) == {running.job_id}
-    cpu, memory = stats[running.job_id]
+    cpu, memory, container_id = stats[running.job_id]
+    assert container_id
     assert cpu >= 0
     assert 0 < memory < 256
     open_gate(gate)
@@ -144,7 +145,7 @@ def test_check_describes_the_engine_in_a_line(bench: Bench) -> None:
 
     assert line
     assert "\n" not in line
-    assert bench.executor.name == bench.kind
+    assert bench.executor.name == ("process" if bench.kind == "process" else "docker")
 
 
 def test_images_are_sorted_by_name(bench: Bench) -> None:

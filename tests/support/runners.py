@@ -89,6 +89,9 @@ class WorkDirectory:
             "EXECUTOR": executor,
             "MAX_WORKERS": "2",
             "JOB_STOP_GRACE": "1",
+            # Tests also run on small disks, and fill them.
+            "HIGH_PRIVACY_FREE_SPACE_FLOOR": "0",
+            "MEDIUM_PRIVACY_FREE_SPACE_FLOOR": "0",
             **(settings or {}),
         }
         self.path = Path(self.settings["WORKDIR"])
@@ -290,12 +293,20 @@ class WorkDirectory:
             found = client.containers(all=True, filters={"label": f"jobrunner-owner={self.owner}"})
         return {container["Names"][0].strip("/"): container["State"] for container in found}
 
+    def kept_volumes(self) -> list[str]:
+        """Names of this work directory's volumes at the engine."""
+        if self.executor != "docker":
+            return []
+        with closing(engine_client()) as client:
+            found = client.volumes(filters={"label": f"jobrunner-owner={self.owner}"})["Volumes"] or []
+        return sorted(volume["Name"] for volume in found)
+
     def leftovers(self) -> list[str]:
-        """What jobs that have ended should not have left: directories, staged copies, containers, open intents."""
+        """What jobs that have ended should not have left: directories, staged copies, containers, volumes, intents."""
         found = [str(path) for path in self.volumes.glob("os-job-*")]
         for store in (self.high, self.medium):
             found += [str(path) for path in store.glob("workspaces/*/metadata/.staging/*")]
-        found += list(self.containers())
+        found += [*self.containers(), *self.kept_volumes()]
         found += [str(row) for row in self.ask("SELECT * FROM intent WHERE answered_at IS NULL")]
         return found
 
@@ -309,6 +320,8 @@ class WorkDirectory:
             with closing(engine_client()) as client:
                 for container in client.containers(all=True, filters={"label": f"jobrunner-owner={self.owner}"}):
                     client.remove_container(container["Id"], force=True, v=True)
+                for name in self.kept_volumes():
+                    client.remove_volume(name)
             return
         for path in self.volumes.glob("os-job-*/control/started.json"):
             # SIGTERM has a shim kill its command and leave.

@@ -32,8 +32,8 @@ def jobrunner(*words: str, code: int = 0, **environment: str) -> subprocess.Comp
     return done
 
 
-def on_terminal(*words: str, columns: int, code: int = 0, **environment: str) -> str:
-    """Run a command on a terminal so wide; returns everything that was written to it."""
+def on_terminal(*words: str, columns: int, code: int = 0, answer: str = "", **environment: str) -> str:
+    """Run a command on a terminal so wide, on which `answer` is typed; returns everything that was written to it."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
@@ -44,6 +44,7 @@ def on_terminal(*words: str, columns: int, code: int = 0, **environment: str) ->
         stderr=theirs,
     )
     os.close(theirs)
+    os.write(ours, answer.encode())
     written = b""
     while True:
         try:

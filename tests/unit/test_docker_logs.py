@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobrunner_cli.engine.executors.docker_logs import LONGEST_ITEM, frames, joined
+from jobrunner_cli.engine.executors.docker_logs import frames, joined
+from jobrunner_cli.engine.loglines import LONGEST_ITEM
 
 STAMP = b"2026-11-23T19:05:58.695663261Z"
 OUT, ERR, ENGINE = 1, 2, 3

@@ -11,6 +11,7 @@ import pytest
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import joblog, walk
+from jobrunner_cli.engine.loglines import LogGap
 from support.jobfiles import Job, killed_at
 
 FACTS = {
@@ -88,6 +89,26 @@ def test_the_middle_of_an_endless_log_is_cut_and_named(control: Path) -> None:
     assert written[100] == b"[199,700 lines (1,597,600 bytes) of this log were cut out here]"
     assert written[101:301] == [b"%07d" % number for number in range(199_800, 200_000)]
     assert written[301:303] == [b"", b""]
+
+
+def test_a_gap_and_what_had_to_be_cut_are_one_cut(control: Path) -> None:
+    lines = [b"%07d" % number for number in range(200)]
+    gap = LogGap.of(3, 300, lines_exact=False)
+    written = compose(control, lines=[*lines, gap, *lines], head_bytes=800, tail_bytes=800).split(b"\n")
+    assert written[:100] == lines[:100]
+    assert written[100] == b"[more than 203 lines (1,900 bytes) of this log were cut out here]"
+    assert written[101:201] == lines[100:]
+    assert written[201:203] == [b"", b""]
+
+
+def test_a_gap_of_unknown_size_is_named_with_the_reason(control: Path) -> None:
+    gap = LogGap.of(0, 0, lines_exact=False, size_exact=False, reason="the disk was full")
+    written = compose(control, lines=[b"one", gap, b"two"]).split(b"\n")
+    assert written[:3] == [
+        b"one",
+        b"[a part of this log was cut out here; how much is not known; the disk was full]",
+        b"two",
+    ]
 
 
 def test_a_log_that_just_fits_is_not_cut(control: Path) -> None:

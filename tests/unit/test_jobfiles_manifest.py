@@ -145,6 +145,39 @@ def test_names_are_compared_without_regard_to_case(job: Job) -> None:
     assert sorted(entries(job)) == ["OUT/A.CSV"]
 
 
+def test_a_case_only_rename_leaves_no_entry_for_the_old_name_where_case_does_not_count(job: Job) -> None:
+    put(job, "A.csv")
+    record(job, output("A.csv"))
+    # Two names of one file are what such a file system shows.
+    (job.high / "a.csv").hardlink_to(job.high / "A.csv")
+    assert record(job, output("a.csv"), job_id="job2") == ()
+    assert (job.high / "a.csv").exists()
+    assert sorted(entries(job)) == ["a.csv"]
+
+
+def test_a_case_only_rename_of_which_only_the_new_name_is_there_leaves_its_entry(job: Job) -> None:
+    put(job, "A.csv", "B.csv")
+    record(job, output("A.csv"), output("B.csv"))
+    put(job, "a.csv")
+    (job.high / "A.csv").unlink()
+    assert record(job, output("a.csv"), job_id="job2") == ("B.csv",)
+    assert sorted(entries(job)) == ["a.csv"]
+
+
+def test_an_output_that_moves_from_one_action_to_another_stays_whichever_runs_first(job: Job) -> None:
+    put(job, "moved.csv", "kept.csv")
+    record(job, output("moved.csv"), output("kept.csv"), action="old")
+    record(job, output("moved.csv"), action="new", job_id="job2")
+    assert record(job, output("kept.csv"), action="old", job_id="job3") == ()
+    assert entries(job)["moved.csv"]["action"] == "new"
+    # Back again, the action that gives it away first: it goes, and comes back with the one that makes it now.
+    assert record(job, action="new", job_id="job4") == ("moved.csv",)
+    put(job, "moved.csv")
+    record(job, output("moved.csv"), output("kept.csv"), action="old", job_id="job5")
+    assert sorted(files_below(job.high)) == ["kept.csv", "moved.csv"]
+    assert entries(job)["moved.csv"]["action"] == "old"
+
+
 def test_a_file_that_another_action_made_since_is_not_touched(job: Job) -> None:
     put(job, "a.csv")
     record(job, output("a.csv"))

@@ -12,110 +12,15 @@ from jobrunner_cli.engine.explaining import explain
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, require_legal, state_of
 from jobrunner_cli.engine.work import (
-    ActiveJob,
     ContainerState,
-    Decision,
     EffectKind,
     Intent,
     IntentKind,
     Snapshot,
-    World,
 )
+from support.situations import by_job, carried_out, make_job, make_world, situations, started, weights
 
 C = StatusCode
-PENDING = [code for code in C if state_of(code) is State.PENDING]
-RUNNING = [code for code in C if state_of(code) is State.RUNNING]
-
-
-def make_job(name, code=C.CREATED, **values):
-    defaults = {
-        "workspace": "ws",
-        "action": name,
-        "requires_db": False,
-        "uses_real_database": False,
-        "wait_for": (),
-        "needs": (),
-        "created_at": 100,
-        "code_since": 100.0,
-    }
-    return ActiveJob(id=name, code=code, **{**defaults, **values})
-
-
-def make_world(**values):
-    return World(**{"now": 1000.0, "monotonic": 1000.0, "max_workers": 2, "max_db_workers": 2, **values})
-
-
-def by_job(decisions):
-    assert len({decision.job_id for decision in decisions}) == len(decisions)
-    return {decision.job_id: decision for decision in decisions}
-
-
-def started(decisions):
-    return [decision.job_id for decision in decisions if decision.path[-1:] == (C.PREPARING,)]
-
-
-def carried_out(jobs, decisions):
-    """The jobs after the paths of some decisions; ended ones are left out."""
-    moves = by_job(decisions)
-    after = []
-    for job in jobs:
-        decision = moves.get(job.id, Decision(job_id=job.id))
-        code = decision.path[-1] if decision.path else job.code
-        if state_of(code) in {State.PENDING, State.RUNNING}:
-            after.append(replace(job, code=code, in_flight=decision.effect or job.in_flight))
-    return after
-
-
-weights = st.sampled_from([Fraction(1), Fraction(1, 3), Fraction(2), Fraction(5, 2), Fraction(7)])
-
-
-@st.composite
-def situations(draw):
-    """Any set of active jobs, each waiting only for ones before it, in any world."""
-    count = draw(st.integers(1, 12))
-    ended = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([C.SUCCEEDED, C.NONZERO_EXIT])))
-    jobs = []
-    for number in range(count):
-        code = draw(st.sampled_from(PENDING + RUNNING))
-        before = [job.id for job in jobs] + list(ended)
-        wait_for = tuple(draw(st.sets(st.sampled_from(before), max_size=3))) if before else ()
-        if state_of(code) is State.RUNNING:
-            wait_for = tuple(needed for needed in wait_for if ended.get(needed) is C.SUCCEEDED)
-        intents = draw(st.lists(st.sampled_from(IntentKind), max_size=2))
-        jobs.append(
-            make_job(
-                f"j{number}",
-                code,
-                workspace=draw(st.sampled_from(["a", "b", "c"])),
-                wait_for=wait_for,
-                needs=wait_for,
-                weight=draw(weights),
-                requires_db=draw(st.booleans()),
-                uses_real_database=draw(st.booleans()),
-                created_at=draw(st.integers(0, 900)),
-                code_since=float(draw(st.integers(0, 1000))),
-                restarts=draw(st.integers(0, 4)),
-                intents=tuple(Intent(id=n, kind=kind, job_id=f"j{number}") for n, kind in enumerate(intents)),
-                in_flight=draw(st.sampled_from([None, None, None, *EffectKind])),
-                verdict_stored=code is C.FINALIZING and draw(st.booleans()),
-                effect_ended_at=draw(st.sampled_from([None, 900.0, 1100.0])),
-                not_before=draw(st.sampled_from([None, None, 900.0, 1100.0])),
-                provisioned=draw(st.booleans()),
-            )
-        )
-    containers = draw(st.dictionaries(st.sampled_from([job.id for job in jobs]), st.sampled_from(ContainerState)))
-    since = st.sampled_from([None, None, "then"])
-    return jobs, make_world(
-        max_workers=draw(st.integers(1, 4)),
-        max_db_workers=draw(st.integers(1, 4)),
-        paused_since=draw(since),
-        paused_workspaces=draw(st.dictionaries(st.sampled_from(["a", "b"]), st.just("then"), max_size=1)),
-        maintenance_since=draw(since),
-        ended=ended,
-        draining=draw(st.sampled_from([False, False, True])),
-        provision_ahead=draw(st.integers(0, 3)),
-        snapshot=draw(st.sampled_from([None, Snapshot(asked_at=1000.0, containers=containers)])),
-    )
 
 
 @given(situations())
@@ -179,11 +84,12 @@ def test_nothing_starts_before_its_needs_have_succeeded(situation):
 
 @given(situations())
 @settings(max_examples=50)
-def test_nothing_starts_while_paused_draining_or_under_maintenance(situation):
+def test_nothing_starts_while_paused_draining_under_maintenance_or_without_space(situation):
     jobs, world = situation
     for job_id in started(decide(jobs, world)):
         job = next(job for job in jobs if job.id == job_id)
         assert world.paused_since is None
+        assert not world.shortages
         assert job.workspace not in world.paused_workspaces
         assert not world.draining
         assert not (job.uses_real_database and world.maintenance_since)
@@ -193,7 +99,7 @@ def test_nothing_starts_while_paused_draining_or_under_maintenance(situation):
 @settings(max_examples=50)
 def test_no_job_waits_while_there_is_capacity_for_it(situation):
     jobs, world = situation
-    if world.draining:
+    if world.draining or world.shortages:
         return
     decisions = decide(jobs, world)
     after = carried_out(jobs, decisions)

@@ -53,6 +53,7 @@ def test_the_defaults_are_those_of_the_specification(read: Load, tmp_path: Path)
     assert settings.docker_host_volume_dir is None
     assert settings.job_server_endpoint == "https://jobs.opensafely.org/api/v2/"
     assert settings.allowed_github_orgs == frozenset({"opensafely"})
+    assert settings.reusable_actions_url == "https://github.com/opensafely-actions"
     assert (settings.poll_interval, settings.job_loop_interval) == (5.0, 1.0)
     assert settings.max_db_workers == settings.max_workers >= 1
     assert (settings.default_job_cpu_count, settings.default_job_memory_limit) == (2.0, 4 * 2**30)
@@ -120,6 +121,22 @@ def test_organisations(read: Load, text: str, expected: frozenset[str] | None) -
     assert read(ALLOWED_GITHUB_ORGS=text).allowed_github_orgs == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://github.com/other/", "https://github.com/other"),
+        ("https://git.example.org:8443", "https://git.example.org:8443"),
+        ("/srv/actions/", "/srv/actions"),
+        ("actions", "{cwd}/actions"),
+    ],
+)
+def test_reusable_actions_come_from_an_https_address_or_a_directory(
+    read: Load, tmp_path: Path, text: str, expected: str
+) -> None:
+    settings = read(REUSABLE_ACTIONS_URL=text)
+    assert settings.reusable_actions_url == expected.format(cwd=tmp_path / "cwd")
+
+
 def test_the_originals_name_of_the_executor_means_docker(read: Load) -> None:
     assert read(EXECUTOR="jobrunner.executors.local:LocalDockerAPI").executor == "docker"
     assert read(EXECUTOR="process").executor == "process"
@@ -141,6 +158,7 @@ MALFORMED = {
     "WORKDIR": ["a\0b", "~nobody-of-this-name/x"],
     "JOB_SERVER_ENDPOINT": ["jobs.example.org", "ftp://x/", "https://user:secret@x/", "https://x/?q=1"],
     "ALLOWED_GITHUB_ORGS": [",", "a b", "a/b", "*,a"],
+    "REUSABLE_ACTIONS_URL": ["http://x/", "ssh://git@x/y", "https://user:secret@x/", "https://x/?q=1", "a\0b"],
     "POLL_INTERVAL": ["0", "-1", "nan", "inf", "5s", "1e999"],
     "MAX_WORKERS": ["0", "-1", "2.5", "two", "1_000", "٣"],
     "MAX_DB_WORKERS": ["-1"],

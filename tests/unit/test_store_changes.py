@@ -287,7 +287,17 @@ def test_the_job_server_is_to_be_told_until_it_confirmed_the_very_last_change(tm
         assert set(queries.untold_requests(conn)) == {"req"}
         changes.acknowledge(conn, queries.changes_of_requests(conn, ["req"]))
         assert queries.untold_requests(conn) == {}
-        changes.advance(conn, job, [C.INTERNAL_ERROR], now_ns=NOW_NS, message=None, cause="x")
+        job = changes.advance(conn, job, [C.INTERNAL_ERROR], now_ns=NOW_NS, message=None, cause="x")
+        assert set(queries.untold_requests(conn)) == {"req"}
+
+
+def test_the_job_server_is_to_be_told_of_a_new_message_and_not_of_a_sign_of_life(tmp_path: Path) -> None:
+    with closing(new_database(tmp_path)) as conn:
+        changes.insert_request_and_jobs(conn, SavedJobRequest(id="req", original={}), [job := make_job()])
+        changes.acknowledge(conn, queries.untold_requests(conn))
+        job = changes.advance(conn, job, [], now_ns=NOW_NS + 61 * 10**9, message=job.status_message, cause="")
+        assert queries.untold_requests(conn) == {}
+        changes.advance(conn, job, [], now_ns=NOW_NS, message="Waiting", cause="")
         assert set(queries.untold_requests(conn)) == {"req"}
 
 

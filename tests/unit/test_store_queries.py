@@ -12,7 +12,7 @@ import pytest
 
 from jobrunner_cli.engine.errors import ConfigurationError, DatabaseBusyError, DatabaseNotMigratedError, DiskFullError
 from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode
-from jobrunner_cli.engine.store import changes, queries
+from jobrunner_cli.engine.store import changes, queries, told
 from jobrunner_cli.engine.store.database import Connection, Database, connect
 from jobrunner_cli.engine.store.mapper import insert, statements
 from jobrunner_cli.engine.store.models import SavedJobRequest
@@ -183,6 +183,11 @@ HOT = {
     "known_workspaces": queries.known_workspaces,
     "known_actions": lambda conn: queries.known_actions(conn, "ws3"),
     "untold_requests": queries.untold_requests,
+    "told_jobs": lambda conn: told.told_jobs(conn, ["req7", "req8"]),
+    "requests_without_jobs": lambda conn: told.requests_without_jobs(conn, ["req7", "none"]),
+    "finished_requests": lambda conn: told.finished_requests(conn, ["req7", "req8"]),
+    "requests_of_origin": lambda conn: told.requests_of_origin(conn, ["req7"], "add-job"),
+    "unfinished_actions": lambda conn: told.unfinished_actions(conn, ["req7"]),
     "history_of": lambda conn: queries.history_of(conn, "job000001"),
 }
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 import builtins
 import math
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.errors import (
     ContainerMissingError,
     ExecutorError,
     ExecutorUnavailableError,
-    ImageMissingError,
 )
 from jobrunner_cli.engine.executors.docker_configuration import (
     CONFIGURATION_LABEL,
     OWNER_LABEL,
-    ImageFacts,
     container_configuration,
 )
-from jobrunner_cli.engine.executors.docker_connection import EngineConnection, explanation, is_absent, is_passing
+from jobrunner_cli.engine.executors.docker_connection import (
+    EngineConnection,
+    explanation,
+    is_absent,
+    is_passing,
+    tls_files,
+)
 from jobrunner_cli.engine.executors.docker_events import DockerEvents
-from jobrunner_cli.engine.executors.docker_images import full_image_name, list_images, pull_image, short_image_name
+from jobrunner_cli.engine.executors.docker_files import DockerFiles
+from jobrunner_cli.engine.executors.docker_images import KnownImages, full_image_name, list_images, pull_image
 from jobrunner_cli.engine.executors.docker_logs import DockerLog
 from jobrunner_cli.engine.executors.docker_memory import OwnContainers
 from jobrunner_cli.engine.executors.docker_metadata import (
@@ -37,15 +40,14 @@ from jobrunner_cli.engine.executors.docker_metadata import (
 )
 from jobrunner_cli.engine.executors.docker_stats import UsageMeter
 from jobrunner_cli.engine.executors.docker_streams import StreamWatch
-from jobrunner_cli.engine.executors.protocol import EventStream, ImageInfo
+from jobrunner_cli.engine.executors.docker_volumes import JobVolumes, held_by_another
+from jobrunner_cli.engine.executors.protocol import EventStream, ImageInfo, Use
 from jobrunner_cli.engine.work import ContainerDetail, ContainerSpec, ContainerState
 
 if TYPE_CHECKING:
     from docker.api.client import APIClient
     from docker.errors import APIError
 
-#: Seconds for which what is known of an image is not asked again.
-_IMAGE_KNOWN_FOR = 5.0
 #: The network that an engine makes for itself.
 _OWN_NETWORK = "bridge"
 #: How often a name that is taken is looked at again, and the seconds between two looks.
@@ -65,13 +67,15 @@ class DockerExecutor:
         slow_timeout: float = 120.0,
         read_only_root: bool = True,
         tls: Mapping[str, Any] | None = None,
+        shares_files: bool | None = None,
     ) -> None:
         """Take the engine's address and habits; nothing is connected yet.
 
         `host` is as in DOCKER_HOST (`unix://`, `tcp://`, `ssh://`); None is the local engine. `registry` is the prefix
         of the platform's images. `timeout` is in seconds of silence: the engine's for questions; `slow_timeout` for
         making, starting, ending and removing containers, which a loaded engine takes its time for. `tls` is what
-        docker-py's TLSConfig takes. Raises ConfigurationError for an address that no engine can have.
+        docker-py's TLSConfig takes. `shares_files` says whether the engine sees the directories that it is told of; by
+        default, one at a Unix socket does. Raises ConfigurationError for an address that no engine can have.
         """
         self._engine = EngineConnection(host, timeout=timeout, tls=tls)
         self._registry = registry.rstrip("/")
@@ -80,13 +84,19 @@ class DockerExecutor:
         self._read_only_root = read_only_root
         self._watch = StreamWatch(self._ping, interval=timeout)
         self._meter = UsageMeter(self._engine)
-        self._images: dict[str, tuple[float, ImageFacts]] = {}
+        self._images = KnownImages(self._registry)
+        near = self._engine.address.startswith("unix:") if shares_files is None else shares_files
+        self._volumes = None if near else JobVolumes()
+        self._files = None if near else DockerFiles(self._engine, timeout=slow_timeout)
         self._own = OwnContainers()
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str], *, registry: str) -> DockerExecutor:
+    def from_environment(
+        cls, environment: Mapping[str, str], *, registry: str, shares_files: bool | None = None
+    ) -> DockerExecutor:
         """The engine that DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH name, as for every Docker client."""
-        return cls(host=environment.get("DOCKER_HOST") or None, registry=registry, tls=_tls_files(environment))
+        host = environment.get("DOCKER_HOST") or None
+        return cls(host=host, registry=registry, tls=tls_files(environment), shares_files=shares_files)
 
     def __repr__(self) -> str:
         return f"DockerExecutor({self._engine.address})"
@@ -100,6 +110,11 @@ class DockerExecutor:
     def isolates(self) -> bool:
         """Containers are kept from this machine's files and network."""
         return True
+
+    @property
+    def transfer(self) -> DockerFiles | None:
+        """The way for the files of jobs if the engine does not see this machine's directories."""
+        return self._files
 
     def close(self) -> None:
         """Let go of idle connections; the next call makes new ones."""
@@ -141,27 +156,44 @@ class DockerExecutor:
     def create(self, spec: ContainerSpec) -> None:
         """Make the job's container, not started, or keep one that is the same and was never started.
 
+        On an engine elsewhere a new container has new volumes; a kept one keeps what is in them.
         Raises ImageMissingError, ExecutorError if the engine refuses it or the name belongs to a running container of
         another work directory, ExecutorUnavailableError.
         """
+        name = container_name(spec.job_id)
+        with self._engine.calling(f"create {name}", timeout=self._slow) as client:
+            facts = self._images.facts(client, spec.image)
+            wanted = container_configuration(
+                spec,
+                facts,
+                cpus=self._engine.cpus(client),
+                read_only=self._read_only_root,
+                shares_files=self._volumes is None,
+            )
+            self._make(client, spec, wanted)
+            if self._volumes is not None:
+                self._volumes.hand_over(client, name, spec.user)
+
+    def _make(self, client: APIClient, spec: ContainerSpec, wanted: dict[str, Any]) -> None:
         from docker.errors import APIError
 
         name = container_name(spec.job_id)
-        with self._engine.calling(f"create {name}", timeout=self._slow) as client:
-            facts = self._image_facts(client, spec.image)
-            cpus = self._engine.cpus(client)
-            wanted = container_configuration(spec, facts, cpus=cpus, read_only=self._read_only_root)
-            for attempt in range(_NAME_ATTEMPTS):
-                try:
-                    made = client.create_container_from_config(wanted, name)  # type: ignore[no-untyped-call]
-                except APIError as error:
-                    if not _name_is_taken(error):
-                        raise self._create_refused(spec, name, error) from error
-                    if self._settle(client, name, wanted["Labels"], attempt):
-                        return
-                else:
-                    self._own.made(name, made["Id"])
+        for attempt in range(_NAME_ATTEMPTS):
+            # What a container left that is gone now must not be what the next one begins with.
+            fresh = self._volumes is None or self._volumes.discard(client, spec.job_id)
+            try:
+                made = client.create_container_from_config(wanted, name)  # type: ignore[no-untyped-call]
+            except APIError as error:
+                if not _name_is_taken(error):
+                    raise self._create_refused(spec, name, error) from error
+                if self._settle(client, name, wanted["Labels"], attempt):
                     return
+            else:
+                if not fresh:
+                    self._remove(client, name)
+                    raise held_by_another(spec.job_id)
+                self._own.made(name, made["Id"])
+                return
         raise ExecutorUnavailableError(f"the name {name} stays taken although no such container is there")
 
     def _settle(self, client: APIClient, name: str, labels: Mapping[str, str], attempt: int) -> bool:
@@ -186,31 +218,9 @@ class DockerExecutor:
         return False
 
     def _create_refused(self, spec: ContainerSpec, name: str, error: APIError) -> ExecutorError:
-        words = explanation(error)
-        if is_absent(error) and "image" in words.lower():
-            self._images.pop(spec.image, None)
-            return self._image_missing(spec.image)
+        if is_absent(error) and "image" in explanation(error).lower():
+            return self._images.missing(spec.image)
         return self._judged(f"create {name}", error)
-
-    def _image_facts(self, client: APIClient, image: str) -> ImageFacts:
-        from docker.errors import APIError
-
-        known = self._images.get(image)
-        if known is not None and time.monotonic() - known[0] < _IMAGE_KNOWN_FOR:
-            return known[1]
-        asked_at = time.monotonic()
-        try:
-            facts = ImageFacts.of(client.inspect_image(image))  # type: ignore[no-untyped-call]
-        except APIError as error:
-            if is_absent(error):
-                raise self._image_missing(image) from error
-            raise
-        self._images[image] = (asked_at, facts)
-        return facts
-
-    def _image_missing(self, image: str) -> ImageMissingError:
-        short = short_image_name(image, self._registry)
-        return ImageMissingError(f"the image {image} is not on this machine", hint=f"jobrunner images pull {short}")
 
     def start(self, job_id: str) -> None:
         """Start the container if it was never started.
@@ -298,7 +308,7 @@ class DockerExecutor:
         return described is not None and container_state(described["State"]["Status"]) is ContainerState.RUNNING
 
     def remove(self, job_id: str) -> None:
-        """Remove the container with its own volumes, killing it first; returns when it is gone.
+        """Remove the container with its volumes, killing it first; returns when all is gone.
 
         Raises ExecutorUnavailableError if it is not seen to be gone.
         """
@@ -306,6 +316,8 @@ class DockerExecutor:
         self._own.forget(name)
         with self._engine.calling(f"remove {name}", timeout=self._slow) as client:
             self._remove(client, name)
+            if self._volumes is not None:
+                self._volumes.remove(client, job_id)
 
     def _remove(self, client: APIClient, container: str) -> None:
         from docker.errors import APIError
@@ -362,16 +374,23 @@ class DockerExecutor:
             raise
         return described
 
-    def logs(self, job_id: str, *, follow: bool = False) -> DockerLog:
+    @property
+    def keeps_log_head(self) -> bool:
+        """The engine keeps the newest part of a log."""
+        return False
+
+    def logs(self, job_id: str, *, follow: bool = False, tail: int | None = None) -> DockerLog:
         """The lines of both streams with timestamps; with `follow` until the container ends.
 
-        A container that was never started has none. The iterator's `close` ends it from any thread. Raises
+        `tail` counts as the engine does, for which a long line is one for each 16 KiB. A container that was never started has none. The iterator's `close` ends it from any thread. Raises
         ExecutorUnavailableError, also in the middle.
         """
-        return DockerLog(self._engine, self._watch, container_name(job_id), follow=follow, timeout=self._timeout)
+        return DockerLog(
+            self._engine, self._watch, container_name(job_id), follow=follow, tail=tail, timeout=self._timeout
+        )
 
-    def stats(self, job_ids: Iterator[str]) -> dict[str, tuple[float, float]]:
-        """Job id -> CPU in percent of one core, memory in MiB, of those that run. Raises ExecutorUnavailableError."""
+    def stats(self, job_ids: Iterator[str]) -> dict[str, Use]:
+        """Job id -> what it uses, of those that run. Raises ExecutorUnavailableError."""
         return self._meter.measure(job_ids)
 
     def events(self, owner: str) -> EventStream:
@@ -398,17 +417,3 @@ class DockerExecutor:
 def _name_is_taken(error: APIError) -> bool:
     """Podman answers 500 where Docker answers 409."""
     return error.status_code == 409 or "already in use" in explanation(error)
-
-
-def _tls_files(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """What DOCKER_TLS_VERIFY (anything but empty) and DOCKER_CERT_PATH ask for."""
-    verify = bool(environment.get("DOCKER_TLS_VERIFY"))
-    named = environment.get("DOCKER_CERT_PATH")
-    if not (verify or named):
-        return None
-    files = Path(named) if named else Path.home() / ".docker"
-    return {
-        "client_cert": (str(files / "cert.pem"), str(files / "key.pem")),
-        "ca_cert": str(files / "ca.pem"),
-        "verify": verify,
-    }

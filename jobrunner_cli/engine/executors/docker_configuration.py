@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobrunner_cli.engine.executors.docker_volumes import TARGETS, volume_mounts
 from jobrunner_cli.engine.work import ContainerSpec
 
 OWNER_LABEL = "jobrunner-owner"
@@ -43,12 +44,17 @@ class ImageFacts:
         )
 
 
-def container_configuration(spec: ContainerSpec, image: ImageFacts, *, cpus: float, read_only: bool) -> dict[str, Any]:
+def container_configuration(
+    spec: ContainerSpec, image: ImageFacts, *, cpus: float, read_only: bool, shares_files: bool
+) -> dict[str, Any]:
     """The body of the engine's "create a container" for a job (`POST /containers/create`).
 
-    `cpus` is what the engine's machine has. The label with the hash of everything else makes a later call recognise
-    a container that is still as it should be.
+    `cpus` is what the engine's machine has; unless it shares its files with this one, the job gets named volumes. The
+    label with the hash of everything else makes a later call recognise a container that is still as it should be.
     """
+    owned = {"job-runner": "", "workspace": spec.workspace, "action": spec.action, OWNER_LABEL: spec.owner}
+    # As mounts, not as binds: the engine then refuses an absent directory, and does not make one that root owns.
+    mounts = _directories(spec) if shares_files else volume_mounts(spec.job_id, owned)
     configuration: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.args) or None,
@@ -59,26 +65,21 @@ def container_configuration(spec: ContainerSpec, image: ImageFacts, *, cpus: flo
         "AttachStdin": False,
         "StopSignal": "SIGTERM",
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": _surroundings(spec, cpus=cpus, read_only=read_only and not image.writable_root),
+        "HostConfig": {
+            "Mounts": mounts,
+            **_surroundings(spec, cpus=cpus, read_only=read_only and not image.writable_root),
+        },
     }
     if not image.sets_working_dir:
         configuration["WorkingDir"] = "/workspace"
     digest = hashlib.sha256(json.dumps([image.id, configuration], sort_keys=True).encode()).hexdigest()
-    configuration["Labels"] = {
-        "job-runner": "",
-        "workspace": spec.workspace,
-        "action": spec.action,
-        OWNER_LABEL: spec.owner,
-        CONFIGURATION_LABEL: digest,
-    }
+    configuration["Labels"] = {**owned, CONFIGURATION_LABEL: digest}
     return configuration
 
 
 def _surroundings(spec: ContainerSpec, *, cpus: float, read_only: bool) -> dict[str, Any]:
-    """Mounts, limits and rights: the engine's `HostConfig`."""
+    """Limits and rights: the engine's `HostConfig` but for the mounts."""
     surroundings: dict[str, Any] = {
-        # As mounts, not as binds: the engine then refuses an absent directory, and does not make one that root owns.
-        "Mounts": [_mount(spec.work_dir, "/workspace"), _mount(spec.tmp_dir, "/tmp")],  # noqa: S108
         "Tmpfs": {"/run": _scratch(16), "/var/tmp": _scratch(64)} if read_only else {},  # noqa: S108
         "ReadonlyRootfs": read_only,
         "Init": True,
@@ -96,8 +97,9 @@ def _surroundings(spec: ContainerSpec, *, cpus: float, read_only: bool) -> dict[
         "NetworkMode": spec.network or "none",
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": False,
-        # Two files of 64 MiB: a job that prints gigabytes fills no disk. Followers have read it before it is cut.
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": "64m", "max-file": "2"}},
+        # At most 512 MiB, so that a job that prints gigabytes fills no disk. An engine takes some seconds to write so
+        # much, and within the first the beginning is begun to be kept elsewhere.
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "64m", "max-file": "8"}},
     }
     if spec.network:
         surroundings["Dns"] = list(spec.dns)
@@ -105,8 +107,12 @@ def _surroundings(spec: ContainerSpec, *, cpus: float, read_only: bool) -> dict[
     return surroundings
 
 
-def _mount(source: str, target: str) -> dict[str, Any]:
-    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": False}
+def _directories(spec: ContainerSpec) -> list[dict[str, Any]]:
+    sources = {"work": spec.work_dir, "tmp": spec.tmp_dir}
+    return [
+        {"Type": "bind", "Source": sources[name], "Target": target, "ReadOnly": False}
+        for name, target in TARGETS.items()
+    ]
 
 
 def _scratch(mebibytes: int) -> str:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -236,6 +237,20 @@ def _checked_address(host: str | None) -> str:
     if parts.scheme == "ssh" and port is None:
         return f"{address.rstrip('/')}:22"
     return address
+
+
+def tls_files(environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """What DOCKER_TLS_VERIFY (anything but empty) and DOCKER_CERT_PATH ask for, as docker-py's TLSConfig takes it."""
+    verify = bool(environment.get("DOCKER_TLS_VERIFY"))
+    named = environment.get("DOCKER_CERT_PATH")
+    if not (verify or named):
+        return None
+    files = Path(named) if named else Path.home() / ".docker"
+    return {
+        "client_cert": (str(files / "cert.pem"), str(files / "key.pem")),
+        "ca_cert": str(files / "ca.pem"),
+        "verify": verify,
+    }
 
 
 def transport_errors() -> tuple[type[BaseException], ...]:

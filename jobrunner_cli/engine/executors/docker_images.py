@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobrunner_cli.engine.errors import ExecutorError
-from jobrunner_cli.engine.executors.docker_connection import EngineConnection, explanation
+from jobrunner_cli.engine.errors import ExecutorError, ImageMissingError
+from jobrunner_cli.engine.executors.docker_configuration import ImageFacts
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection, explanation, is_absent
 from jobrunner_cli.engine.executors.docker_streams import post_stream, reports
 from jobrunner_cli.engine.executors.protocol import ImageInfo
 
+if TYPE_CHECKING:
+    from docker.api.client import APIClient
+
+#: Seconds for which what is known of an image is not asked again.
+_IMAGE_KNOWN_FOR = 5.0
 #: Seconds that a registry may be silent while an image is fetched.
 _PULL_SILENCE = 300.0
 
@@ -25,6 +32,37 @@ def full_image_name(name: str, registry: str) -> str:
 def short_image_name(name: str, registry: str) -> str:
     """The name as users write it: without the platform's registry."""
     return name.removeprefix(f"{registry}/")
+
+
+class KnownImages:
+    """What an engine says of the images that containers are made from, asked once in a few seconds."""
+
+    def __init__(self, registry: str) -> None:
+        self._registry = registry
+        self._facts: dict[str, tuple[float, ImageFacts]] = {}
+
+    def facts(self, client: APIClient, image: str) -> ImageFacts:
+        """What matters of an image. Raises ImageMissingError."""
+        from docker.errors import APIError
+
+        known = self._facts.get(image)
+        if known is not None and time.monotonic() - known[0] < _IMAGE_KNOWN_FOR:
+            return known[1]
+        asked_at = time.monotonic()
+        try:
+            facts = ImageFacts.of(client.inspect_image(image))  # type: ignore[no-untyped-call]
+        except APIError as error:
+            if is_absent(error):
+                raise self.missing(image) from error
+            raise
+        self._facts[image] = (asked_at, facts)
+        return facts
+
+    def missing(self, image: str) -> ImageMissingError:
+        """The error for an image that is not there; what was known of it is forgotten."""
+        self._facts.pop(image, None)
+        short = short_image_name(image, self._registry)
+        return ImageMissingError(f"the image {image} is not on this machine", hint=f"jobrunner images pull {short}")
 
 
 def list_images(engine: EngineConnection, registry: str) -> list[ImageInfo]:

@@ -12,13 +12,12 @@ from urllib.parse import quote
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_absent
 from jobrunner_cli.engine.executors.docker_metadata import engine_timestamp
 from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWatch, open_stream, pieces, stream_errors
+from jobrunner_cli.engine.loglines import LONGEST_ITEM, LogPiece
 
 if TYPE_CHECKING:
     from docker.api.client import APIClient
     from requests import Response
 
-#: The longest item, timestamp included.
-LONGEST_ITEM = 65536
 _HEADER = struct.Struct(">BxxxL")
 _ENGINE_ITSELF = 3
 _UNKNOWN_TIME = b"1970-01-01T00:00:00.000000000Z"
@@ -33,12 +32,19 @@ class DockerLog:
     """The lines of one container's log, as an iterator; `close` ends it from any thread."""
 
     def __init__(
-        self, engine: EngineConnection, watch: StreamWatch, container: str, *, follow: bool, timeout: float
+        self,
+        engine: EngineConnection,
+        watch: StreamWatch,
+        container: str,
+        *,
+        follow: bool,
+        timeout: float,
+        tail: int | None = None,
     ) -> None:
         """Open the log of a container; one that does not exist has no lines. Raises ExecutorUnavailableError."""
         self._source = _Source(engine, watch, container, timeout=timeout)
-        self._lines = self._source.lines(follow=follow)
-        self._source.open(follow=follow)
+        self._lines = self._source.lines(follow=follow, tail=tail)
+        self._source.open(follow=follow, tail=tail)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -73,8 +79,8 @@ class _Source:
         #: the last timestamps, as the engine wrote them, each with the number of frames in a row that bear it
         self._stamps: deque[tuple[bytes, int]] = deque(maxlen=_REMEMBERED)
 
-    def open(self, *, follow: bool, since: str = "0") -> None:
-        """Ask for the log, from a time on. Raises ExecutorUnavailableError."""
+    def open(self, *, follow: bool, since: str = "0", tail: int | None = None) -> None:
+        """Ask for the log, from a time or so many frames before its end on. Raises ExecutorUnavailableError."""
         from docker.errors import APIError
 
         self._client = self._client or self._engine.dedicated(self._doing, timeout=self._timeout)
@@ -89,6 +95,7 @@ class _Source:
                     timestamps=1,
                     follow=int(follow),
                     since=since,
+                    tail="all" if tail is None else tail,
                 )
                 self._socket = StreamSocket(self._response)
         except BaseException as error:
@@ -101,10 +108,16 @@ class _Source:
             self._socket.wait_for_ever()
             self._watch.add(self._socket)
 
-    def lines(self, *, follow: bool) -> Iterator[bytes]:
+    def lines(self, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
         """Every line in turn. Raises ExecutorUnavailableError if the engine breaks off."""
         try:
-            yield from joined(self._frames(follow=follow))
+            parts: Iterable[tuple[int, bool, bytes]] = self._frames(follow=follow)
+            cut = tail is not None
+            if tail is not None and not follow:
+                # An engine that returns fewer frames than it was asked for has returned all.
+                parts = list(parts)
+                cut = sum(begins for _, begins, _ in parts) >= tail
+            yield from joined(parts, cut=cut)
         finally:
             self._release()
 
@@ -221,33 +234,63 @@ def frames(body: Iterable[bytes]) -> Iterator[tuple[int, bool, bytes]]:
         del buffer[:at]
 
 
-def joined(parts: Iterable[tuple[int, bool, bytes]]) -> Iterator[bytes]:
+def joined(parts: Iterable[tuple[int, bool, bytes]], *, cut: bool = False) -> Iterator[bytes]:
     """Lines with their timestamps, out of frames.
 
     Each frame begins with a timestamp and a space. The engine breaks a long line into frames of 16 KiB, of which only
-    the last ends with a newline; they are joined again, up to the longest item.
+    the last ends with a newline; they are joined again, up to the longest item. If the log was `cut` before the first
+    frame, that of each stream may belong to a longer line.
     """
-    pending: dict[int, bytearray] = {}
+    pending: dict[int, _Line] = {}
+    begun = set[int]()
     for stream, begins, data in parts:
         if stream == _ENGINE_ITSELF:
             yield _UNKNOWN_TIME + b" " + data.rstrip(b"\n")[: LONGEST_ITEM - len(_UNKNOWN_TIME) - 1]
             continue
         line = pending.get(stream)
         if line is None:
-            if data.endswith(b"\n") and len(data) <= LONGEST_ITEM:
+            if cut and stream not in begun:
+                begun.add(stream)
+                line = _Line(stream, data, continues=True)
+            elif data.endswith(b"\n") and len(data) <= LONGEST_ITEM:
                 yield data[:-1]
                 continue
-            pending[stream] = line = bytearray(data)
+            else:
+                line = _Line(stream, data, continues=False)
+            pending[stream] = line
         else:
-            line += data.partition(b" ")[2] if begins else data
-        complete = line.endswith(b"\n")
+            line.text += data.partition(b" ")[2] if begins else data
+        complete = line.text.endswith(b"\n")
         if complete:
-            del line[-1:]
-        while len(line) > LONGEST_ITEM:
-            yield bytes(line[:LONGEST_ITEM])
-            stamp = line[: line.find(b" ") + 1]
-            line[:LONGEST_ITEM] = stamp
+            del line.text[-1:]
+        yield from line.pieces()
         if complete:
             del pending[stream]
-            yield bytes(line)
-    yield from map(bytes, pending.values())
+            yield line.rest()
+    for line in pending.values():
+        # Without its end: it may go on as long as the container runs.
+        yield line.rest(unfinished=True)
+
+
+class _Line:
+    """A line that comes in several frames."""
+
+    def __init__(self, stream: int, text: bytes, *, continues: bool) -> None:
+        self._stream = stream
+        self.text = bytearray(text)
+        self._continues = continues
+
+    def pieces(self) -> Iterator[bytes]:
+        """What is too long for one item, in pieces."""
+        while len(self.text) > LONGEST_ITEM:
+            data = bytes(self.text[:LONGEST_ITEM])
+            yield LogPiece.of(data, stream=self._stream, continues=self._continues, last=False)
+            self.text[:LONGEST_ITEM] = self.text[: self.text.find(b" ") + 1]
+            self._continues = True
+
+    def rest(self, *, unfinished: bool = False) -> bytes:
+        """Its end, or what there is of it."""
+        data = bytes(self.text)
+        if not (self._continues or unfinished):
+            return data
+        return LogPiece.of(data, stream=self._stream, continues=self._continues, last=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_absent
 from jobrunner_cli.engine.executors.docker_metadata import container_name, unix_seconds
+from jobrunner_cli.engine.executors.protocol import Use
 
 if TYPE_CHECKING:
     from docker.api.client import APIClient
@@ -57,11 +58,8 @@ class UsageMeter:
         self._last: dict[str, Sample] = {}
         self._lock = threading.Lock()
 
-    def measure(self, job_ids: Iterable[str]) -> dict[str, tuple[float, float]]:
-        """Job id -> CPU in percent of one core, memory in MiB, of those that run.
-
-        Raises ExecutorUnavailableError.
-        """
+    def measure(self, job_ids: Iterable[str]) -> dict[str, Use]:
+        """Job id -> what it uses, of those that run. Raises ExecutorUnavailableError."""
         with self._engine.calling("read how much containers use") as client:
             samples = self._samples(client, job_ids)
             with self._lock:
@@ -74,7 +72,10 @@ class UsageMeter:
                 samples.update(self._samples(client, fresh))
         with self._lock:
             self._last = samples
-        return {job: (_percent(earlier[job], sample), sample.memory_mib) for job, sample in samples.items()}
+        return {
+            job: Use(_percent(earlier[job], sample), sample.memory_mib, sample.container_id)
+            for job, sample in samples.items()
+        }
 
     @staticmethod
     def _samples(client: APIClient, job_ids: Iterable[str]) -> dict[str, Sample]:

@@ -29,7 +29,8 @@ from jobrunner_cli.engine.executors.process_output import read_output
 from jobrunner_cli.engine.executors.process_tree import kill_marked, usage_below
 from jobrunner_cli.engine.executors.process_watches import HintStream, Watches
 from jobrunner_cli.engine.executors.programs import command_for, installed_programs
-from jobrunner_cli.engine.executors.protocol import ImageInfo
+from jobrunner_cli.engine.executors.protocol import ImageInfo, Use
+from jobrunner_cli.engine.loglines import LogLines
 from jobrunner_cli.engine.work import ContainerDetail, ContainerSpec, ContainerState
 
 #: What whoever chooses this executor has to be told.
@@ -74,6 +75,11 @@ class ProcessExecutor:
     def isolates(self) -> bool:
         """Jobs have the run of this machine."""
         return False
+
+    @property
+    def transfer(self) -> None:
+        """Jobs work in the very directories that are laid out for them."""
+        return
 
     @property
     def notice(self) -> str:
@@ -215,7 +221,12 @@ class ProcessExecutor:
             },
         )
 
-    def logs(self, job_id: str, *, follow: bool = False) -> Iterator[bytes]:
+    @property
+    def keeps_log_head(self) -> bool:
+        """The shim keeps the beginning and the end."""
+        return True
+
+    def logs(self, job_id: str, *, follow: bool = False, tail: int | None = None) -> LogLines:
         """The lines of its log; see the Protocol."""
         container = self._container(job_id)
         description = container.description()
@@ -226,10 +237,10 @@ class ProcessExecutor:
             self._watches.watch(container, description.owner).wait(_FOLLOW_SECONDS)
             return True
 
-        return read_output(container.control, goes_on)
+        return read_output(container.control, goes_on, tail)
 
-    def stats(self, job_ids: Iterator[str]) -> Mapping[str, tuple[float, float]]:
-        """CPU in percent of one core since the last call (at first: since the start), and MiB in memory.
+    def stats(self, job_ids: Iterator[str]) -> Mapping[str, Use]:
+        """What each uses; at first since its start.
 
         Pages that a job's processes share count for each of them. Linux only; nothing elsewhere.
         """
@@ -249,7 +260,7 @@ class ProcessExecutor:
                 then, cpu_then = before.get(description.mark, (started_at, 0.0))
                 self._samples[description.mark] = (now, usage.cpu_seconds)
                 percent = 100 * (usage.cpu_seconds - cpu_then) / max(now - then, 0.001)
-                result[job_id] = (max(percent, 0.0), usage.memory / 1024**2)
+                result[job_id] = Use(max(percent, 0.0), usage.memory / 1024**2, description.mark)
         return result
 
     def events(self, owner: str) -> HintStream:

@@ -6,21 +6,28 @@ file's first byte in the whole log; what lay between was removed. Lines end with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from jobrunner_cli.engine.executors.process_shim import PIECE_BYTES
+from jobrunner_cli.engine.loglines import LogGap, LogPiece
 
 _BLOCK_BYTES = 1024 * 1024
 
 
-def read_output(control: Path, goes_on: Callable[[], bool]) -> Iterator[bytes]:
-    """The lines of the log, timestamps included, line ends not, until `goes_on` says no.
+def read_output(control: Path, goes_on: Callable[[], bool], tail: int | None = None) -> Generator[bytes, None, None]:
+    """The lines of the log, or the last so many and those that follow; timestamps included, line ends not.
 
-    `goes_on` is asked after everything that was there has been handed out, and waits a little for more.
+    `goes_on` is asked after everything that was there has been handed out, and waits a little for more; no ends it.
     """
     reader = _Reader(control)
     try:
         more = True
+        if tail is not None:
+            yield from deque(reader.available(), maxlen=tail)
+            more = goes_on()
         while more:
             yield from reader.available()
             more = goes_on()
@@ -40,6 +47,8 @@ class _Reader:
         self._position = 0
         self._rest = b""
         self._left_out = 0
+        #: the last item was no whole line, or its line may have begun in what was removed
+        self._goes_on = False
 
     def available(self) -> Iterator[bytes]:
         """The complete lines from here to the present end."""
@@ -59,10 +68,10 @@ class _Reader:
             self._move_to(following)
 
     def rest(self) -> Iterator[bytes]:
-        """A last line without its end: only a full disk or a power cut leaves one."""
+        """A last line without its end: it is being written, or a full disk or a power cut has left it."""
         if self._rest:
-            yield self._rest
-            self._rest = b""
+            yield LogPiece.of(self._rest, stream=1, continues=self._goes_on, last=True)
+            self._rest, self._goes_on = b"", False
 
     def close(self) -> None:
         """Let go of the file."""
@@ -76,10 +85,17 @@ class _Reader:
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
                 if self._left_out:
-                    stamp = line.partition(b" ")[0]
-                    yield stamp + b" jobrunner: %d bytes of output are left out here" % self._left_out
+                    yield LogGap.of(0, self._left_out, lines_exact=False)
                     self._left_out = 0
-                yield line
+                    self._goes_on = True
+                yield self._item(line)
+
+    def _item(self, line: bytes) -> bytes:
+        """A line, or the piece that it is: the shim breaks a line that would be longer."""
+        continues, self._goes_on = self._goes_on, len(line) == PIECE_BYTES - 1
+        if not (continues or self._goes_on):
+            return line
+        return LogPiece.of(line, stream=1, continues=continues, last=not self._goes_on)
 
     def _following(self) -> int | None:
         """The offset of the next file; None if this is the last."""

@@ -49,9 +49,8 @@ NOT_EXECUTABLE = 126
 class OutputLog:
     """The log of one job, bounded on disk and in memory.
 
-    The beginning is `output.log`; what follows is written to `output.log.{offset}`, where the offset says at which
-    byte of the whole log the file begins, and only the newest few of these are kept. So a reader knows from the
-    names alone how much is missing in between. A line never spans two files.
+    The beginning is `output.log`; what follows is in `output.log.{offset}`, where the offset is the place of the file's
+    first byte in the whole log; of these only the newest few are kept. A line never spans two files.
     """
 
     def __init__(self, control: str) -> None:
@@ -85,21 +84,27 @@ class OutputLog:
 
     def _write(self, data: bytes) -> None:
         """Append whole lines. On a full disk they are lost, the next ones say so, and the command carries on."""
-        lost = len(data)
+        lost, written = len(data), 0
         try:
             if self._written >= self._limit:
                 self._next_segment()
             if self._lost:
                 notice = b"jobrunner: the disk was full, %d bytes of output are lost here\n" % self._lost
                 data = (b"\n" if self._torn else b"") + _stamp(time.time_ns()) + notice + data
-            while data:
+            while written < len(data):
                 self._torn = True
-                count = os.write(self._file, data)
+                count = os.write(self._file, data[written:])
                 self._written += count
-                data = data[count:]
+                written += count
             self._torn, self._lost = False, 0
         except OSError:
             self._lost += lost
+            self._blot(data[:written].rpartition(b"\n")[2])
+
+    def _blot(self, torn: bytes) -> None:
+        """Make half a line unreadable: it may end in the middle of a secret."""
+        if text := torn.partition(b" ")[2]:
+            os.pwrite(self._file, b"." * len(text), os.lseek(self._file, 0, os.SEEK_CUR) - len(text))
 
     def _next_segment(self) -> None:
         path = f"{self._base}.{self._written}"

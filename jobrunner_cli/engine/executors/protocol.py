@@ -8,10 +8,11 @@ Every call returns or raises within a time limit. Instances may be shared betwee
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from jobrunner_cli.engine.loglines import LogLines
 from jobrunner_cli.engine.work import ContainerDetail, ContainerSpec, ContainerState
 
 
@@ -27,6 +28,17 @@ class ImageInfo:
     size: int
     #: ISO 8601
     created: str
+
+
+class Use(NamedTuple):
+    """What a container that runs uses."""
+
+    #: percent of one core, since the last time that it was asked for
+    cpu: float
+    #: MiB
+    memory: float
+    #: names this container; one that is made anew has another
+    container_id: str
 
 
 class EventStream(Protocol):
@@ -45,6 +57,40 @@ class EventStream(Protocol):
         ...
 
 
+class FileTransfer(Protocol):
+    """How files come into a job's container and back, where the executor does not see this machine's directories."""
+
+    def copy_id(self, job_id: str) -> str | None:
+        """Names the job's present working copy; a container that is made anew has another. None without a container.
+
+        Raises ExecutorUnavailableError.
+        """
+        ...
+
+    def put(self, job_id: str, chunks: Iterator[bytes]) -> None:
+        """Unpack a tar stream (POSIX.1-2001, names below the working copy) into the working copy of a container that
+        was not started; owner, mode and time of each entry are those of its header.
+
+        What the iterator raises comes through. After any error, or a crash, the working copy holds a part of it.
+        Raises ContainerMissingError, ExecutorError for a stream that cannot be unpacked, ExecutorUnavailableError.
+        """
+        ...
+
+    def get(self, job_id: str) -> Generator[bytes]:
+        """The working copy as a tar stream: its root first, and each name below that of the root.
+
+        To be read to its end, or closed. Raises ContainerMissingError, ExecutorUnavailableError, also in the middle.
+        """
+        ...
+
+    def left(self, owner: str) -> Collection[str]:
+        """The jobs of this owner whose files are kept there, with or without a container.
+
+        Raises ExecutorUnavailableError.
+        """
+        ...
+
+
 class Executor(Protocol):
     """The verbs."""
 
@@ -56,6 +102,15 @@ class Executor(Protocol):
     @property
     def isolates(self) -> bool:
         """Whether jobs are kept from this machine's files and network."""
+        ...
+
+    @property
+    def transfer(self) -> FileTransfer | None:
+        """The way for the files of jobs; None where the directories that `create` is told of are mounted or used.
+
+        With one, `create` makes an empty working copy and an empty `/tmp` that belong to the job's user, together with
+        the container, and `remove` removes them with it.
+        """
         ...
 
     def check(self) -> str:
@@ -104,15 +159,21 @@ class Executor(Protocol):
         """Everything about the job's container; None if there is none."""
         ...
 
-    def logs(self, job_id: str, *, follow: bool = False) -> Iterator[bytes]:
+    @property
+    def keeps_log_head(self) -> bool:
+        """Whether the beginning of a job's log stays, however much follows; if not, the newest part alone does."""
+        ...
+
+    def logs(self, job_id: str, *, follow: bool = False, tail: int | None = None) -> LogLines:
         """What the container printed (both streams), one line an item, without its line end, each beginning with an
-        RFC 3339 UTC timestamp and a space; an endless line comes in pieces of at most 64 KiB. With `follow` until
-        the container exits. No container: nothing.
+        RFC 3339 UTC timestamp and a space; a line of more than 64 KiB comes in pieces (`LogPiece`) of at most that.
+        With `follow` until the container exits; with `tail` from about so many lines before the present end. Where
+        output is known to be missing there is a `LogGap`. No container: nothing.
         """
         ...
 
-    def stats(self, job_ids: Iterator[str]) -> Mapping[str, tuple[float, float]]:
-        """Job id -> CPU in percent of one core, memory in MiB, of those that run."""
+    def stats(self, job_ids: Iterator[str]) -> Mapping[str, Use]:
+        """Job id -> what it uses, of those that run. Raises ExecutorUnavailableError."""
         ...
 
     def events(self, owner: str) -> EventStream:

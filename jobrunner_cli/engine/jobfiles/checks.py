@@ -12,6 +12,8 @@ from jobrunner_cli.engine.work import REVIEWABLE_SUFFIXES
 
 #: Bytes of a CSV file beyond which its rows are no longer counted: it is far above any limit of size, and is held back.
 LARGEST_COUNTED = 1 << 30
+#: Cells of a record, if the limit of rows is not higher: one as wide is a table of so many rows, turned on its side.
+MOST_COLUMNS = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ def check(path: str, handle: int, size: int, *, limits: Level4Limits, stop: thre
     if suffix != ".csv" or size > max(LARGEST_COUNTED, limits.max_bytes):
         return Level4Check(reasons=tuple(reasons))
     try:
-        facts = read_csv(handle, stop=stop)
+        facts = read_csv(handle, most_rows=limits.max_csv_rows, stop=stop)
     except NotCsvError as error:
         reasons.append(f"The file cannot be read as CSV: {error}")
         return Level4Check(reasons=tuple(reasons))
@@ -68,6 +70,14 @@ def _csv_reasons(facts: CsvFacts, limits: Level4Limits) -> list[str]:
         reasons.append("The file has a patient_id column")
     if facts.rows > limits.max_csv_rows:
         reasons.append(f"The file has {facts.rows:,} rows, and the limit is {limits.max_csv_rows:,}")
+    elif facts.rows + facts.rows_in_quotes > limits.max_csv_rows:
+        reasons.append(
+            f"The file has {facts.rows:,} rows and {facts.rows_in_quotes:,} more within quotes, "
+            f"and the limit is {limits.max_csv_rows:,}"
+        )
+    most_columns = max(limits.max_csv_rows, MOST_COLUMNS)
+    if facts.widest > most_columns:
+        reasons.append(f"The file has {facts.widest:,} columns, and the limit is {most_columns:,}")
     return reasons
 
 

@@ -8,7 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -18,11 +18,11 @@ from jobrunner_cli.engine.jobfiles.copying import (
     create,
     file_errors,
     make_directories,
-    require_space,
     write_all,
 )
 from jobrunner_cli.engine.jobfiles.stores import METADATA, WorkspaceStores
 from jobrunner_cli.engine.jobfiles.walk import held, look, printable
+from jobrunner_cli.engine.loglines import HEAD_BYTES, TAIL_BYTES, LogGap
 
 #: What a log says of its job, in this order (section 5).
 KEYS = (
@@ -37,10 +37,6 @@ KEYS = (
     "status_message",
     "hint",
 )
-
-#: Bytes that are kept of what a job printed, from its start and from its end.
-HEAD_BYTES = 4 << 20
-TAIL_BYTES = 4 << 20
 
 _COMPOSED = "log.txt"
 _LINES_PER_LOOK = 1024
@@ -70,8 +66,8 @@ def compose(
 ) -> Path:
     """Write the log of a job into its control directory, all of it or nothing; its path.
 
-    `lines` are the container's, with timestamps and without line ends; of endless output the start and the end are
-    kept. `facts` has a text or None for each of KEYS, secrets masked; `outputs` path -> level, `held_back` path ->
+    `lines` are the container's, with timestamps and without line ends, and LogGap where some are missing; of endless
+    output the start and the end are kept, and how much was cut out is said between them. `facts` has a text or None for each of KEYS, secrets masked; `outputs` path -> level, `held_back` path ->
     reason. `refused` and `unmatched_files` are named after them, for whoever looks for an output that is not there.
     Raises JobFilesError, DiskFullError, Stopped.
     """
@@ -129,10 +125,8 @@ def place(
         with held(os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
             info = os.fstat(source)
             for parent, name in places:
-                with files.open(parent, name, info) as handle:
-                    copy_content(source, handle, info, stop=threading.Event())
-        with files.open(directory, "metadata.json", info) as handle:
-            write_all(handle, description)
+                copy_content(source, files.open(parent, name), info, stop=threading.Event())
+        write_all(files.open(directory, "metadata.json"), description)
         files.put_in_place()
 
 
@@ -140,12 +134,20 @@ def _write_lines(
     file: BinaryIO, lines: Iterable[bytes], head_bytes: int, tail_bytes: int, stop: threading.Event
 ) -> None:
     written = kept = cut_lines = cut_bytes = 0
+    gap: LogGap | None = None
     tail: deque[bytes] = deque()
     for number, line in enumerate(lines):
         if number % _LINES_PER_LOOK == 0:
             look(stop)
+        if isinstance(line, LogGap):
+            # One cut is enough: what came before this one is less than what will have come after it.
+            gap = line if gap is None else gap.merged(line)
+            cut_lines, cut_bytes = cut_lines + len(tail), cut_bytes + kept
+            tail.clear()
+            kept = 0
+            continue
         size = len(line) + 1
-        if not tail and not cut_lines and written + size <= head_bytes:
+        if not tail and not cut_lines and gap is None and written + size <= head_bytes:
             file.write(line + b"\n")
             written += size
             continue
@@ -156,8 +158,9 @@ def _write_lines(
             kept -= size
             cut_lines += 1
             cut_bytes += size
-    if cut_lines:
-        file.write(f"[{cut_lines:,} lines ({cut_bytes:,} bytes) of this log were cut out here]\n".encode())
+    if cut_lines or gap is not None:
+        cut = LogGap.of(cut_lines, cut_bytes) if gap is None else gap.widened(cut_lines, cut_bytes)
+        file.write(cut + b"\n")
     file.writelines(line + b"\n" for line in tail)
 
 
@@ -205,36 +208,35 @@ class _NewFiles:
         self._job_name = job_name
         self._closing = ExitStack()
         self._parents: dict[Path, int] = {}
-        self._waiting: list[tuple[int, str, str]] = []
+        self._waiting: list[tuple[int, str, str, int]] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for parent, temporary, _name in self._waiting:
+        for parent, temporary, _name, _handle in self._waiting:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=parent)
         self._closing.close()
 
-    @contextmanager
-    def open(self, directory: Path, name: str, info: os.stat_result) -> Iterator[int]:
-        """A handle of the file that is to have this name, and has room for what `info` describes."""
+    def open(self, directory: Path, name: str) -> int:
+        """A handle of the file that is to have this name."""
         parent = self._parents.get(directory)
         if parent is None:
             parent = self._closing.enter_context(held(make_directories(directory, durable=True)))
             self._parents[directory] = parent
-        require_space(parent, info)
         temporary = f".{self._job_name}.{len(self._waiting)}.partial"
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=parent)
-        self._waiting.append((parent, temporary, name))
-        with held(create(parent, temporary)) as handle:
-            yield handle
-            os.fsync(handle)
+        handle = self._closing.enter_context(held(create(parent, temporary)))
+        self._waiting.append((parent, temporary, name, handle))
+        return handle
 
     def put_in_place(self) -> None:
-        """Give all of them their names, and force that to the disk."""
-        for parent, temporary, name in self._waiting:
+        """Force all of them to the disk and give them their names, and force that to the disk."""
+        for *_, handle in self._waiting:
+            os.fsync(handle)
+        for parent, temporary, name, _handle in self._waiting:
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         self._waiting.clear()
         for parent in self._parents.values():

@@ -10,12 +10,10 @@ files that they speak of may be torn, they no longer count, and what they stood 
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import os
 import re
-import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,29 +24,25 @@ from typing import Any, Self
 from jobrunner_cli.engine import work
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles.copying import (
-    copy_content,
     create,
     file_errors,
     is_full,
-    keep_times,
     make_directories,
     read_small,
-    require_space,
     write_all,
     write_small,
 )
+from jobrunner_cli.engine.jobfiles.inputs import InputWriter
 from jobrunner_cli.engine.jobfiles.removal import remove_tree
+from jobrunner_cli.engine.jobfiles.tally import Tally
 from jobrunner_cli.engine.jobfiles.treewriter import TreeWriter
 from jobrunner_cli.engine.jobfiles.walk import (
     Owner,
-    descend,
     enter_or_make,
     held,
     look,
     open_directory,
-    open_trusted,
     printable,
-    split_path,
 )
 
 #: The marker that old tools look for in the working copy; never trusted here.
@@ -58,8 +52,6 @@ _CODE = "code.json"
 _INPUTS = "inputs.json"
 _PREPARED = "prepared"
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
-
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 
 #: Path -> size in bytes and modification time in nanoseconds, as laid out.
 Record = dict[str, tuple[int, int]]
@@ -134,28 +126,29 @@ def lay_out_inputs(
     *,
     owner: Owner,
     stop: threading.Event,
+    tally: Tally | None = None,
 ) -> None:
     """Copy the inputs from the workspace's directory into the working copy, over whatever the repository has there.
 
-    Nothing is done for a job that is prepared. Raises JobFilesError for an input that is not there, naming it and
-    its action, DiskFullError, Stopped.
+    Nothing is done for a job that is prepared. `tally` counts what is done. Raises JobFilesError for an input that is
+    not there, naming it and its action, DiskFullError, Stopped.
     """
     if is_prepared(directory) or not inputs:
         return
     with file_errors("lay out the inputs"), _opened(directory, owner) as (root, control):
         # From here on the working copy is more than the commit: were this cut off, the code is laid out anew.
         _write_json(control, _INPUTS, {"files": {}})
-        record: Record = {}
         try:
-            with held(open_directory("work", root)) as target:
-                for item in {item.path: item for item in inputs}.values():
-                    look(stop)
-                    record[item.path] = _lay_out_input(target, workspace_dir, item, owner, stop)
+            with (
+                held(open_directory("work", root)) as target,
+                InputWriter(workspace_dir, target, owner=owner, stop=stop, tally=tally) as writer,
+            ):
+                writer.write_all(inputs)
         except OSError as error:
             if is_full(error):
                 _start_over(root, control)
             raise
-        _write_json(control, _INPUTS, {"files": record})
+        _write_json(control, _INPUTS, {"files": writer.record})
 
 
 def mark_prepared(directory: JobDirectory, *, now_ns: int, owner: Owner) -> None:
@@ -194,6 +187,13 @@ def laid_out(directory: JobDirectory) -> Record:
         with held(handle):
             code, inputs = _read_json(handle, _CODE), _read_json(handle, _INPUTS)
     return {**code.get("files", {}), **inputs.get("files", {})}
+
+
+def laid_out_inputs(directory: JobDirectory) -> Record:
+    """What was laid out over the code. Raises JobFilesError."""
+    with file_errors("read what was laid out"), held(open_directory(directory.control)) as control:
+        found: Record = _read_json(control, _INPUTS).get("files", {})
+    return found
 
 
 def remove(directory: JobDirectory) -> None:
@@ -244,48 +244,6 @@ def _start_over(root: int, control: int) -> None:
         remove_tree(control, name)
     for name in ("work", "tmp"):
         remove_tree(root, name)
-
-
-def _lay_out_input(
-    target: int, workspace_dir: Path, item: work.InputFile, owner: Owner, stop: threading.Event
-) -> tuple[int, int]:
-    parts = split_path(item.path)
-    source, info = _open_input(workspace_dir, item)
-    with (
-        held(source),
-        held(descend(target, parts[:-1], make=True, owner=owner, replace_files=True, replace_links=True)) as parent,
-    ):
-        remove_tree(parent, parts[-1])
-        require_space(parent, info)
-        with held(create(parent, parts[-1], mode=0o644)) as handle:
-            copy_content(source, handle, info, stop=stop)
-            keep_times(handle, info)
-            if owner is not None:
-                os.fchown(handle, *owner)
-            copy = os.fstat(handle)
-    return copy.st_size, copy.st_mtime_ns
-
-
-def _open_input(workspace_dir: Path, item: work.InputFile) -> tuple[int, os.stat_result]:
-    *above, name = split_path(item.path)
-    try:
-        with held(open_trusted(workspace_dir)) as root, held(descend(root, above)) as parent:
-            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-    except OSError as error:
-        if error.errno not in _NOT_THERE:
-            raise
-        raise _missing(item) from error
-    info = os.fstat(handle)
-    if not stat.S_ISREG(info.st_mode):
-        os.close(handle)
-        raise _missing(item)
-    return handle, info
-
-
-def _missing(item: work.InputFile) -> JobFilesError:
-    name = printable(item.path)
-    msg = f"the input {name}, an output of action {item.action}, is not in the workspace"
-    return JobFilesError(msg, hint=f"run {item.action} again")
 
 
 def _read_json(control: int, name: str) -> dict[str, Any]:

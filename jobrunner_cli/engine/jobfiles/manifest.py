@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from jobrunner_cli.engine.errors import JobFilesError
@@ -57,25 +58,49 @@ def record(
     repo: str,
     commit: str,
     remove_obsolete: bool,
+    force_name: bool = True,
 ) -> tuple[str, ...]:
     """Enter the outputs that a job has put in place; the paths that were removed as obsolete.
 
     `repo` and `commit` are those of the code that ran. With `remove_obsolete`, what the manifest still attributes to
     the action and is not among the outputs is removed from both stores first, so that a crash in between leaves
-    entries to go by. May be repeated. Raises JobFilesError, DiskFullError.
+    entries to go by. Without `force_name` it survives a power cut from when the caller forces the metadata directory
+    of the medium store to the disk. May be repeated. Raises JobFilesError, DiskFullError.
     """
     with file_errors(f"write the manifest of workspace {stores.workspace}"), workspace_lock(stores):
         manifest = read(stores)
         entries: dict[str, Any] = manifest["outputs"]
         before = json.dumps(entries)
-        origin = {"job_id": job_id, "job_request": job_request_id, "action": action, "repo": repo, "commit": commit}
-        new = {output.path: _entry(output, origin) for output in outputs}
+        made_by = origin(job_id=job_id, job_request_id=job_request_id, action=action, repo=repo, commit=commit)
+        new = {output.path: entry(output, made_by) for output in outputs}
         _drop_displaced(entries, new)
         entries.update(new)
         removed = _remove_obsolete(stores, entries, new, job_id=job_id, action=action) if remove_obsolete else ()
-        if json.dumps(entries) != before or not _exists(stores):
-            _write(stores, manifest)
+        if json.dumps(entries) != before or not exists(stores):
+            _write(stores, manifest, force_name=force_name)
         return removed
+
+
+def add_missing(stores: WorkspaceStores, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Enter what was found of earlier jobs' outputs where the manifest has no entry for the path.
+
+    A file that was changed or removed since it was looked at is left out: whoever did that enters it. Raises
+    JobFilesError, OSError.
+    """
+    with workspace_lock(stores), ExitStack() as closing:
+        manifest = read(stores)
+        # Opening a store makes it, and there may be none: its files are gone, or packed away.
+        high = closing.enter_context(Store(stores.high)) if entries else None
+        for path, found in entries.items():
+            info = None if high is None else high.look_at(path)
+            if info is not None and (info.st_size, info.st_mtime) == (found["size"], found["timestamp"]):
+                manifest["outputs"].setdefault(path, dict(found))
+        _write(stores, manifest)
+
+
+def exists(stores: WorkspaceStores) -> bool:
+    """Whether there is a manifest, in whatever state."""
+    return os.path.lexists(stores.medium / METADATA / _NAME)
 
 
 def claim(stores: WorkspaceStores, staging: int, paths: Iterable[str]) -> None:
@@ -100,10 +125,16 @@ def _damaged(stores: WorkspaceStores, why: str) -> JobFilesError:
     )
 
 
-def _entry(output: StoredOutput, origin: Mapping[str, str]) -> dict[str, Any]:
+def origin(*, job_id: str, job_request_id: str, action: str, repo: str, commit: str) -> dict[str, str]:
+    """What an entry says of the job that made the output."""
+    return {"job_id": job_id, "job_request": job_request_id, "action": action, "repo": repo, "commit": commit}
+
+
+def entry(output: StoredOutput, made_by: Mapping[str, str]) -> dict[str, Any]:
+    """The entry of an output, of the job of which `made_by` tells (section 5)."""
     return {
         "level": output.level,
-        **origin,
+        **made_by,
         "size": output.size,
         "timestamp": float(output.timestamp),
         "content_hash": output.content_hash,
@@ -114,11 +145,7 @@ def _entry(output: StoredOutput, origin: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _exists(stores: WorkspaceStores) -> bool:
-    return (stores.medium / METADATA / _NAME).exists()
-
-
-def _write(stores: WorkspaceStores, manifest: Mapping[str, Any]) -> None:
+def _write(stores: WorkspaceStores, manifest: Mapping[str, Any], *, force_name: bool = True) -> None:
     """One output a line: readable, and far cheaper to make than indentation."""
     head = {"workspace": stores.workspace, "repo": None, **manifest}
     del head["outputs"]
@@ -126,7 +153,7 @@ def _write(stores: WorkspaceStores, manifest: Mapping[str, Any]) -> None:
     listing = "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
     text = json.dumps(head)[:-1] + f', "outputs": {listing}}}\n'
     with held(open_trusted(stores.medium / METADATA)) as parent:
-        write_small(parent, _NAME, text.encode(), durable=True)
+        write_small(parent, _NAME, text.encode(), durable=True, force_name=force_name)
 
 
 def _drop_displaced(entries: dict[str, Any], new: Mapping[str, Any]) -> None:
@@ -144,9 +171,9 @@ def _remove_obsolete(
     stores: WorkspaceStores, entries: dict[str, Any], new: Mapping[str, Any], *, job_id: str, action: str
 ) -> tuple[str, ...]:
     made = {path.casefold() for path in new}
-    obsolete = [
-        path for path, entry in entries.items() if entry.get("action") == action and path.casefold() not in made
-    ]
+    owned = [path for path, entry in entries.items() if entry.get("action") == action and path not in new]
+    obsolete = [path for path in owned if path.casefold() not in made]
+    _forget_other_spellings(stores, entries, new, [path for path in owned if path.casefold() in made])
     if not obsolete:
         return ()
     claimed = _claimed_by_others(stores, job_id)
@@ -164,6 +191,23 @@ def _remove_obsolete(
         high.force()
         medium.force()
     return tuple(obsolete)
+
+
+def _forget_other_spellings(
+    stores: WorkspaceStores, entries: dict[str, Any], new: Mapping[str, Any], respelled: Sequence[str]
+) -> None:
+    """Drop the entries of files that changed nothing but the case of their names, on a file system that knows none.
+
+    Where case counts, both files are there, and both stay.
+    """
+    if not respelled:
+        return
+    with Store(stores.high) as high:
+        now = {path.casefold(): high.look_at(path) for path in new}
+        for path in respelled:
+            before, after = high.look_at(path) if _is_outputs_path(path) else None, now[path.casefold()]
+            if before is None or (after is not None and os.path.samestat(before, after)):
+                del entries[path]
 
 
 def _is_outputs_path(path: str) -> bool:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jobrunner_cli.engine.jobfiles.copying import file_errors
+from jobrunner_cli.engine.jobfiles.copying import allocated, file_errors
 from jobrunner_cli.engine.jobfiles.layout import TIMESTAMP_FILE, JobDirectory, Record, laid_out
 from jobrunner_cli.engine.jobfiles.removal import make_ours
 from jobrunner_cli.engine.jobfiles.walk import (
     Entry,
     RefusedFileError,
     held,
+    look,
     open_directory,
     open_inside,
+    open_regular,
     printable,
+    their_fault,
     walk,
-    why_not_regular,
 )
 from jobrunner_cli.engine.work import PRIVACY_LEVELS
 
@@ -27,7 +29,11 @@ from jobrunner_cli.engine.work import PRIVACY_LEVELS
 LONGEST_PATH = 3500
 #: How many unmatched and how many refused files are named.
 MOST_NAMED = 100
+#: Bytes of holes in all outputs of a job: they take up no disk, but hashing a terabyte of them takes an hour.
+MOST_HOLES = 1 << 34
 
+#: Bytes of holes that are not looked into.
+_FEW_HOLES = 1 << 20
 _STORES_OWN = "metadata"
 
 
@@ -37,6 +43,8 @@ class Matched:
 
     #: path -> privacy level of each output, sorted by path
     outputs: Mapping[str, str]
+    #: bytes of all outputs
+    size: int
     #: patterns without an output, as declared
     unmatched_patterns: tuple[str, ...]
     #: printable names of files that the job made and no pattern matched: the first hundred
@@ -54,13 +62,26 @@ def match(directory: JobDirectory, output_spec: Mapping[str, Mapping[str, str]],
 
     `*` does not cross `/`. Raises JobFilesError, Stopped.
     """
-    search = _Search(output_spec, laid_out(directory), directory.root_names)
+    search = _Search(output_spec, laid_out(directory), directory.root_names, stop)
     with file_errors("look for the outputs"), held(open_directory(directory.root)) as above:
         make_ours(above, directory.work.name)
         with held(open_directory(directory.work.name, above)) as root:
             for entry in walk(root, stop=stop, longest_path=LONGEST_PATH):
                 search.see(root, entry)
     return search.result()
+
+
+def selector(output_spec: Mapping[str, Mapping[str, str]]) -> Callable[[str], bool]:
+    """What says of a path below the working copy whether one of the patterns matches it, whatever goes by that path."""
+    patterns = [
+        _Pattern(text, level).components for level in PRIVACY_LEVELS for text in output_spec.get(level, {}).values()
+    ]
+
+    def selects(path: str) -> bool:
+        names = path.split("/")
+        return any(len(each) == len(names) and all(map(fits, each, names)) for each in patterns)
+
+    return selects
 
 
 class _Pattern:
@@ -92,16 +113,25 @@ def fits(pieces: list[str], name: str) -> bool:
 class _Search:
     """What was found so far."""
 
-    def __init__(self, output_spec: Mapping[str, Mapping[str, str]], record: Record, root_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        output_spec: Mapping[str, Mapping[str, str]],
+        record: Record,
+        root_names: Sequence[str],
+        stop: threading.Event,
+    ) -> None:
         self._patterns = [
             _Pattern(text, level) for level in PRIVACY_LEVELS for text in output_spec.get(level, {}).values()
         ]
         self._record = record
         self._root_names = root_names
+        self._stop = stop
+        self._holes_left = MOST_HOLES
         self._directory: str | None = None
         self._here: list[_Pattern] = []
         self._through: list[_Pattern] = []
         self._outputs: dict[str, str] = {}
+        self._size = 0
         self._fulfilled: set[str] = set()
         self._unmatched = _FirstNames()
         self._refused = _FirstNames()
@@ -132,6 +162,7 @@ class _Search:
         unfulfilled = [pattern.text for pattern in self._patterns if pattern.text not in self._fulfilled]
         return Matched(
             outputs=dict(sorted(self._outputs.items())),
+            size=self._size,
             unmatched_patterns=tuple(dict.fromkeys(unfulfilled)),
             unmatched_files=tuple(self._unmatched.named()),
             unmatched_files_more=self._unmatched.more(),
@@ -166,15 +197,25 @@ class _Search:
     def _file_trouble(self, root: int, entry: Entry, path: str) -> str | None:
         assert entry.item is not None
         try:
-            info = entry.item.stat(follow_symlinks=False)
-            if not stat.S_ISLNK(info.st_mode) and (reason := why_not_regular(info)) is not None:
-                return reason
-            handle, _ = open_inside(root, path, root_names=self._root_names)
+            if entry.item.is_symlink():
+                handle, info = open_inside(root, path, root_names=self._root_names)
+            else:
+                handle, info = open_regular(entry.parent, entry.name)
         except RefusedFileError as error:
             return error.message
-        except PermissionError:
-            return "it cannot be read: permission denied"
-        os.close(handle)
+        except OSError as error:
+            return their_fault(error)
+        with held(handle):
+            return self._too_hollow(handle, info)
+
+    def _too_hollow(self, handle: int, info: os.stat_result) -> str | None:
+        self._size += info.st_size
+        if info.st_size - allocated(info) < _FEW_HOLES:
+            return None
+        holes = _length_of_holes(handle, info.st_size, self._stop)
+        if holes > self._holes_left:
+            return "it is sparse: too much of its size is holes"
+        self._holes_left -= holes
         return None
 
     def _was_laid_out(self, entry: Entry) -> bool:
@@ -188,6 +229,22 @@ class _Search:
         except OSError:
             return True
         return tuple(before) == (info.st_size, info.st_mtime_ns)
+
+
+def _length_of_holes(handle: int, size: int, stop: threading.Event) -> int:
+    """Bytes of a file that were never written. What its file system merely packs is data."""
+    holes = end = 0
+    while end < size:
+        look(stop)
+        try:
+            start = os.lseek(handle, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            start = size
+        holes += min(start, size) - end
+        end = os.lseek(handle, start, os.SEEK_HOLE) if start < size else size
+    return holes
 
 
 def _name_trouble(path: str) -> str | None:

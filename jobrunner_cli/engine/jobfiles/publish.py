@@ -17,25 +17,31 @@ from jobrunner_cli.engine.jobfiles.checks import Level4Limits
 from jobrunner_cli.engine.jobfiles.copying import file_errors
 from jobrunner_cli.engine.jobfiles.staging import discard_staging, stage
 from jobrunner_cli.engine.jobfiles.stores import REASON_SUFFIX, RELEASED_LEVEL, Store, WorkspaceStores, staging_parts
+from jobrunner_cli.engine.jobfiles.tally import Tally
 from jobrunner_cli.engine.jobfiles.walk import held, printable
 from jobrunner_cli.engine.work import StoredOutput
 
 __all__ = ["Level4Limits", "WorkspaceStores", "discard_staging", "publish", "stage"]
 
 
-def publish(outputs: Sequence[StoredOutput], stores: WorkspaceStores, *, job_id: str) -> None:
+def publish(
+    outputs: Sequence[StoredOutput], stores: WorkspaceStores, *, job_id: str, tally: Tally | None = None
+) -> None:
     """Put what `stage` returned in place in both stores, and take away from the medium one what may not be there.
 
     The outputs are to be given in the order in which they were staged. When this returns, it survives a power cut.
-    Raises JobFilesError, DiskFullError.
+    `tally` counts what is done. Raises JobFilesError, DiskFullError.
     """
     if not outputs:
         return
+    tally = tally or Tally()
+    tally.begin("Publishing outputs", files=len(outputs))
     with file_errors("publish the outputs"), ExitStack() as closing:
         publication = _Publication(outputs, stores, job_id=job_id, closing=closing)
         publication.claim()
         for number, output in enumerate(outputs):
             publication.place(number, output)
+            tally.finish_file()
         publication.force()
 
 

@@ -17,11 +17,12 @@ from jobrunner_cli.engine.jobfiles.copying import (
     create,
     file_errors,
     keep_times,
-    require_space,
     write_all,
 )
 from jobrunner_cli.engine.jobfiles.layout import JobDirectory
 from jobrunner_cli.engine.jobfiles.matching import Matched
+from jobrunner_cli.engine.jobfiles.offload import MANY, can_force_file_system, force_file_system
+from jobrunner_cli.engine.jobfiles.reading import FilesInside
 from jobrunner_cli.engine.jobfiles.removal import remove_tree
 from jobrunner_cli.engine.jobfiles.stores import (
     REASON_SUFFIX,
@@ -31,7 +32,8 @@ from jobrunner_cli.engine.jobfiles.stores import (
     WorkspaceStores,
     staging_parts,
 )
-from jobrunner_cli.engine.jobfiles.walk import RefusedFileError, held, look, open_directory, open_inside, printable
+from jobrunner_cli.engine.jobfiles.tally import Tally
+from jobrunner_cli.engine.jobfiles.walk import RefusedFileError, held, look, open_directory, printable
 from jobrunner_cli.engine.work import StoredOutput
 
 _LONGEST_NAME = 255
@@ -45,22 +47,25 @@ def stage(
     job_id: str,
     limits: Level4Limits,
     stop: threading.Event,
+    tally: Tally | None = None,
 ) -> tuple[StoredOutput, ...]:
     """Copy each output beside its place in the store or stores where it belongs; what is to be recorded of each.
 
-    What was staged for the job before is removed first. When this returns, the copies survive a power cut.
-    Raises JobFilesError, DiskFullError (then nothing is left staged), Stopped.
+    What was staged for the job before is removed first. When this returns, the copies survive a power cut. `tally`
+    counts what is done. Raises JobFilesError, DiskFullError (then nothing is left staged), Stopped.
     """
     discard_staging(stores, job_id)
     if not matched.outputs:
         return ()
+    tally = tally or Tally()
+    tally.begin("Storing outputs", files=len(matched.outputs), size=matched.size)
     try:
         with (
             file_errors("store the outputs"),
             held(open_directory(directory.work)) as work,
             ExitStack() as closing,
         ):
-            staging = _Staging(directory, work, matched, stores, job_id=job_id, closing=closing)
+            staging = _Staging(directory, work, matched, stores, job_id=job_id, closing=closing, tally=tally)
             outputs = tuple(
                 staging.add(number, path, level, limits=limits, stop=stop)
                 for number, (path, level) in enumerate(matched.outputs.items())
@@ -87,13 +92,25 @@ def discard_staging(stores: WorkspaceStores, job_id: str) -> None:
 class _StagingPlace:
     """The staging directory of a job in one store."""
 
-    def __init__(self, workspace: Path, job_id: str, closing: ExitStack) -> None:
+    def __init__(self, workspace: Path, job_id: str, closing: ExitStack, *, at_once: bool) -> None:
         self.store = closing.enter_context(Store(workspace))
+        # Opened before anything is written: it is what errors of writing are asked of, and they count from then on.
         self.handle = closing.enter_context(held(self.store.open(staging_parts(job_id))))
+        self._at_once = at_once
+
+    def force_file(self, handle: int) -> None:
+        """Force a file to the disk, now or with all others at the end."""
+        if not self._at_once:
+            os.fsync(handle)
 
     def force(self) -> None:
-        os.fsync(self.handle)
-        self.store.force()
+        """Force the directories to the disk, and the files that wait for it."""
+        if self._at_once:
+            force_file_system(self.handle)
+            self.store.forget_changes()
+        else:
+            os.fsync(self.handle)
+            self.store.force()
 
 
 class _Staging:
@@ -108,29 +125,32 @@ class _Staging:
         *,
         job_id: str,
         closing: ExitStack,
+        tally: Tally,
     ) -> None:
-        self._root_names = directory.root_names
-        self._work = work
+        self._files = closing.enter_context(FilesInside(work, root_names=directory.root_names))
         self._levels = matched.outputs
+        # Others that write to the disk at this moment are waited for, too, which a few files are not worth.
+        self._at_once = len(matched.outputs) >= MANY and can_force_file_system()
         self._stores = stores
         self._job_id = job_id
         self._closing = closing
+        self._tally = tally
 
     @cached_property
     def _high(self) -> _StagingPlace:
-        return _StagingPlace(self._stores.high, self._job_id, self._closing)
+        return _StagingPlace(self._stores.high, self._job_id, self._closing, at_once=self._at_once)
 
     @cached_property
     def _medium(self) -> _StagingPlace:
-        return _StagingPlace(self._stores.medium, self._job_id, self._closing)
+        return _StagingPlace(self._stores.medium, self._job_id, self._closing, at_once=self._at_once)
 
     def add(self, number: int, path: str, level: str, *, limits: Level4Limits, stop: threading.Event) -> StoredOutput:
         """Stage one output: read once from the working copy; everything else looks at the copy."""
         look(stop)
         self._high.store.require_way(path)
         digest = hashlib.sha256()
-        with self._opened(path) as (source, info), held(self._create(self._high, str(number), info)) as copy:
-            size = copy_content(source, copy, info, stop=stop, digest=digest)
+        with self._opened(path) as (source, info), held(create(self._high.handle, str(number))) as copy:
+            size = copy_content(source, copy, info, stop=stop, digest=digest, advance=self._tally.advance)
             keep_times(copy, info)
             stored = os.fstat(copy)
             if level == RELEASED_LEVEL:
@@ -138,7 +158,8 @@ class _Staging:
                 self._add_to_medium(number, path, copy, stored, checked, stop)
             else:
                 checked = Level4Check(reasons=())
-            os.fsync(copy)
+            self._high.force_file(copy)
+        self._tally.finish_file()
         return StoredOutput(
             path=path,
             level=level,
@@ -160,32 +181,27 @@ class _Staging:
     @contextmanager
     def _opened(self, path: str) -> Iterator[tuple[int, os.stat_result]]:
         try:
-            handle, info = open_inside(self._work, path, root_names=self._root_names)
+            handle, info = self._files.open(path)
         except RefusedFileError as error:
             msg = f"the output {printable(path)} changed while it was being stored: {error}"
             raise JobFilesError(msg) from error
         with held(handle):
             yield handle, info
 
-    @staticmethod
-    def _create(place: _StagingPlace, name: str, info: os.stat_result) -> int:
-        require_space(place.handle, info)
-        return create(place.handle, name)
-
     def _add_to_medium(
         self, number: int, path: str, copy: int, info: os.stat_result, checked: Level4Check, stop: threading.Event
     ) -> None:
         self._medium.store.require_way(path)
         if not checked.reasons:
-            with held(self._create(self._medium, str(number), info)) as released:
+            with held(create(self._medium.handle, str(number))) as released:
                 copy_content(copy, released, info, stop=stop)
                 keep_times(released, info)
-                os.fsync(released)
+                self._medium.force_file(released)
         elif self._has_room_for_reason(path):
             with held(create(self._medium.handle, f"{number}{REASON_SUFFIX}")) as reason:
                 lines = [f"{printable(path)} is not released:", *checked.reasons]
                 write_all(reason, ("\n".join(lines) + "\n").encode())
-                os.fsync(reason)
+                self._medium.force_file(reason)
 
     def _has_room_for_reason(self, path: str) -> bool:
         """Whether the reason's file may have its name: none too long, and none that is an output's of the same job."""

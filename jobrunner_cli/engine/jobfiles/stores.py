@@ -17,6 +17,7 @@ from typing import Self
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles.copying import make_directories
+from jobrunner_cli.engine.jobfiles.offload import MANY, can_force_file_system, force_file_system
 from jobrunner_cli.engine.jobfiles.removal import remove_tree
 from jobrunner_cli.engine.jobfiles.walk import descend, held, printable, split_path
 
@@ -75,6 +76,7 @@ class Store:
         # Outputs come sorted, so that most have the parent of the one before.
         self._above: tuple[str, ...] = ()
         self._parent = os.dup(self._root)
+        self._way: tuple[str, ...] = ()
         self._changed: set[tuple[str, ...]] = set()
 
     def __enter__(self) -> Self:
@@ -93,7 +95,7 @@ class Store:
         try:
             return descend(self._root, parts)
         except FileNotFoundError:
-            self._changed.update(parts[:depth] for depth in range(len(parts)))
+            self._note_made(parts)
             return descend(self._root, parts, make=True)
 
     def require_way(self, path: str) -> None:
@@ -102,10 +104,11 @@ class Store:
         By construction there is none; an operator may have made one, and following it could lead out of the store.
         """
         *above, _ = split_path(path)
-        if tuple(above) == self._above:
+        if tuple(above) in {self._above, self._way}:
             return
+        self._way = tuple(above)
         try:
-            self._go_to(tuple(above))
+            self._go_to(self._way)
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise
@@ -135,14 +138,19 @@ class Store:
 
     def has(self, path: str) -> bool:
         """Whether there is a regular file."""
+        return self.look_at(path) is not None
+
+    def look_at(self, path: str) -> os.stat_result | None:
+        """What the system says of a regular file; None if there is none."""
         *above, last = split_path(path)
         try:
             self._go_to(tuple(above))
-            return stat.S_ISREG(os.stat(last, dir_fd=self._parent, follow_symlinks=False).st_mode)
+            info = os.stat(last, dir_fd=self._parent, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise
-            return False
+            return None
+        return info if stat.S_ISREG(info.st_mode) else None
 
     def unlink(self, path: str) -> None:
         """Remove a file. Absent is fine."""
@@ -163,9 +171,16 @@ class Store:
 
     def force(self) -> None:
         """Force the directories that were changed to the disk."""
+        if len(self._changed) >= MANY and can_force_file_system():
+            force_file_system(self._root)
+            self._changed.clear()
         for parts in sorted(self._changed):
             with suppress(FileNotFoundError, NotADirectoryError), held(descend(self._root, parts)) as handle:
                 os.fsync(handle)
+        self._changed.clear()
+
+    def forget_changes(self) -> None:
+        """The whole file system was forced to the disk."""
         self._changed.clear()
 
     def _go_to(self, above: tuple[str, ...]) -> None:
@@ -178,8 +193,18 @@ class Store:
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise
+            self._note_made(above)
             self._be_at(above, descend(self._root, above, make=True, replace_files=True))
-            self._changed.update(above[:depth] for depth in range(len(above)))
+
+    def _note_made(self, parts: tuple[str, ...]) -> None:
+        """Count those directories among the changed in which one on the way is about to be made."""
+        depth = len(parts)
+        while depth:
+            depth -= 1
+            self._changed.add(parts[:depth])
+            with suppress(OSError):
+                os.close(descend(self._root, parts[:depth]))
+                return
 
     def _be_at(self, above: tuple[str, ...], parent: int) -> None:
         os.close(self._parent)

@@ -33,6 +33,9 @@ _THEIR_FAULT = frozenset(
 #: Handles that a walk holds at most; the way back up beyond them is by `..`, checked.
 _MOST_OPEN = 64
 _MOST_LINKS = 40
+#: Steps of a path beyond its own components: links could otherwise make hours of a directory full of them.
+_MOST_DETOURS = 100
+_TOO_FAR = "it is a link that leads on and on"
 _SHOWN_CHARACTERS = 500
 
 Owner = tuple[int, int] | None
@@ -307,11 +310,11 @@ def _barrier(descent: Descent, name: str) -> str | None:
     except RefusedFileError as error:
         return error.message
     except OSError as error:
-        return _reason(error)
+        return their_fault(error)
     return None
 
 
-def _reason(error: OSError) -> str:
+def their_fault(error: OSError) -> str:
     """Why a step below an untrusted directory failed; raises it again if the fault may be ours."""
     if error.errno not in _THEIR_FAULT:
         raise error
@@ -326,11 +329,15 @@ def open_inside(root: int, path: str, *, root_names: Sequence[str] = ()) -> tupl
     Raises RefusedFileError with the reason.
     """
     pending = [*reversed(split_path(path))]
+    steps_left = len(pending) + _MOST_DETOURS
     links = 0
     try:
         with Descent(root) as descent:
             while pending:
                 name = pending.pop()
+                steps_left -= 1
+                if steps_left < 0:
+                    raise RefusedFileError(_TOO_FAR)
                 if name in {"", "."}:
                     continue
                 if name == "..":
@@ -346,7 +353,7 @@ def open_inside(root: int, path: str, *, root_names: Sequence[str] = ()) -> tupl
                     return open_regular(descent.handle, name)
     except OSError as error:
         nowhere = links and error.errno == errno.ENOENT
-        raise RefusedFileError("it is a link that leads nowhere" if nowhere else _reason(error)) from error
+        raise RefusedFileError("it is a link that leads nowhere" if nowhere else their_fault(error)) from error
     msg = "it is a link to a directory"
     raise RefusedFileError(msg)
 
@@ -360,8 +367,7 @@ def _go_up(descent: Descent) -> None:
 
 def _link_parts(descent: Descent, target: str, links: int, root_names: Sequence[str]) -> list[str]:
     if links > _MOST_LINKS:
-        msg = "it is a link that leads in a circle"
-        raise RefusedFileError(msg)
+        raise RefusedFileError(_TOO_FAR)
     if not target.startswith("/"):
         return target.split("/")
     for name in root_names:

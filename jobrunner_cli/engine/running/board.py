@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jobrunner_cli.engine.endings import ALREADY_FINISHED
+from jobrunner_cli.engine.endings import ALREADY_FINISHED, STOPS
 from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.running.definitions import uses_real_database
+from jobrunner_cli.engine.running.second_chances import finalize_again
 from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
 from jobrunner_cli.engine.states import KEPT_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
@@ -26,6 +27,7 @@ from jobrunner_cli.engine.work import (
     Intent,
     IntentKind,
     Outcome,
+    Shortage,
     Snapshot,
     World,
 )
@@ -68,6 +70,8 @@ class Board:
         self.jobs: dict[str, Job] = {}
         #: jobs that this runner has seen to their end
         self.ended: dict[str, StatusCode] = {}
+        #: places where nothing new may start for want of space
+        self.shortages: tuple[Shortage, ...] = ()
         self._tracks: dict[str, Track] = {}
         self._views: dict[str, tuple[object, ActiveJob]] = {}
         self._ended_codes: dict[str, StatusCode] = {}
@@ -78,6 +82,7 @@ class Board:
         self._version: int | None = None
         self._touched_at = time.monotonic()
         self._cleanups: dict[str, float] = {}
+        self._retries: set[str] = set()
 
     # Reading.
 
@@ -118,8 +123,11 @@ class Board:
             if self.track(job_id).outcome is None and not self._read_verdict(conn, job_id):
                 del self.jobs[job_id]
 
+    def _may_move(self, job_id: str) -> bool:
+        return self._named is None or job_id in self._named
+
     def _concerns(self, job: Job) -> bool:
-        if self._named is None or job.id in self._named:
+        if self._may_move(job.id):
             return True
         return state_of(job.status_code) is State.PENDING and job.id in self._intents
 
@@ -160,12 +168,15 @@ class Board:
                 continue
             if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and self.track(job_id).in_flight is None:
                 self._cleanups.setdefault(job_id, 0.0)
+            if any(wish.kind is IntentKind.RETRY for wish in wishes) and self._may_move(job_id):
+                self._retries.add(job_id)
             self._answer(job_id, ALREADY_FINISHED, cleanup=False)
 
     def _answer(self, job_id: str, answer: str, *, cleanup: bool) -> None:
         """Answer the open clean-ups of a job, or its other open wishes."""
         wishes = self._intents.get(job_id, ())
-        answered = [wish for wish in wishes if (wish.kind is IntentKind.CLEANUP) is cleanup]
+        kinds = {IntentKind.CLEANUP} if cleanup else STOPS
+        answered = [wish for wish in wishes if wish.kind in kinds]
         if answered:
             with self._database.transaction() as conn:
                 for wish in answered:
@@ -184,13 +195,13 @@ class Board:
         if job_id not in self.jobs and self.track(job_id).in_flight is None:
             self._tracks.pop(job_id, None)
 
-    def known(self, job_id: str) -> Job:
-        """The row of a job that is active or has just ended."""
-        job = self.jobs.get(job_id) or queries.job_by_id(self._database.connection, job_id)
-        if job is None:
-            msg = f"no job {job_id}"
-            raise KeyError(msg)
-        return job
+    def known(self, job_id: str) -> Job | None:
+        """The row of a job that is active or has ended, if there is one."""
+        return self.jobs.get(job_id) or queries.job_by_id(self._database.connection, job_id)
+
+    def without_row(self, job_ids: Iterable[str]) -> list[str]:
+        """Those ids that no job of the table has."""
+        return sorted(set(job_ids) - queries.codes_of(self._database.connection, job_ids).keys())
 
     def effects_in_flight(self) -> bool:
         """Whether anything is being done, for an active or an ended job."""
@@ -231,10 +242,20 @@ class Board:
             maintenance_since=_when(self._maintenance.timestamp) if self._maintenance is not None else None,
             ended=self._ended_codes,
             draining=draining,
+            shortages=self.shortages,
             starvation_seconds=self._settings.starvation_seconds,
             provision_ahead=self._settings.max_workers,
             snapshot=snapshot,
         )
+
+    def set_shortages(self, found: Sequence[Shortage]) -> None:
+        """Take note of where there is too little space; nothing starts while there is such a place."""
+        self.shortages = tuple(replace(shortage, path=self._mask(shortage.path)) for shortage in found)
+
+    def set_limits(self, settings: Settings, weights: Weights) -> None:
+        """Go by other numbers of workers and other weights from now on."""
+        self._settings, self._weights = settings, weights
+        self._views.clear()
 
     def inputs_of(self, job: Job) -> tuple[InputFile, ...]:
         """Every output that the latest succeeded jobs of the needed actions recorded."""
@@ -243,6 +264,13 @@ class Board:
         return tuple(
             InputFile(path=path, action=action) for action, source in latest.items() for path in sorted(source.outputs)
         )
+
+    def recall(self, job: Job, *, whole_workspace: bool = False) -> None:
+        """Have at hand what the last success of a job's action stored, or all jobs of its workspace, the last first."""
+        conn, track = self._database.connection, self.track(job.id)
+        track.last_outputs = queries.last_recorded_outputs(conn, job.workspace, job.action)
+        if whole_workspace:
+            track.history = tuple(queries.recorded_outputs(conn, job.workspace))
 
     # Writing.
 
@@ -289,7 +317,7 @@ class Board:
             self.jobs[job.id] = job
             if state is State.PENDING:
                 track = self.track(job.id)
-                track.failed_start, track.outcome = None, None
+                track.failed_start, track.outcome, track.overuse = None, None, None
             return
         self.jobs.pop(job.id, None)
         self._views.pop(job.id, None)
@@ -376,8 +404,22 @@ class Board:
 
     @property
     def cleanups_waiting(self) -> bool:
-        """Whether something of an ended job is still to be removed."""
-        return bool(self._cleanups)
+        """Whether something of an ended job is still to be removed, or one is to be finalized again."""
+        return bool(self._cleanups or self._retries)
+
+    def retry_ended(self, snapshot: Snapshot | None) -> None:
+        """Put ended jobs that are to be finalized again back among the active ones, once the executor was heard."""
+        if snapshot is None:
+            return
+        for job_id in sorted(self._retries):
+            if self.track(job_id).in_flight is not None or job_id in self._cleanups:
+                continue
+            self._retries.discard(job_id)
+            wishes = [wish for wish in self._intents.get(job_id, ()) if wish.kind is IntentKind.RETRY]
+            if finalize_again(self._database, job_id, wishes, snapshot.containers.get(job_id)):
+                self._tracks.pop(job_id, None)
+                self.ended.pop(job_id, None)
+            self.look()
 
     def take_cleanups(self) -> list[str]:
         """The ended jobs whose things are to be removed now."""

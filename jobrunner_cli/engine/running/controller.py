@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
@@ -16,13 +16,26 @@ from typing import TYPE_CHECKING, Protocol
 from jobrunner_cli.engine.running import settling
 from jobrunner_cli.engine.running.board import Board
 from jobrunner_cli.engine.running.leftovers import leftovers
+from jobrunner_cli.engine.running.limits import NewLimits
 from jobrunner_cli.engine.running.settling import TryAgain
-from jobrunner_cli.engine.running.tracks import EffectDone
+from jobrunner_cli.engine.running.space import SpaceSeen
+from jobrunner_cli.engine.running.tracks import EffectDone, progress_of
+from jobrunner_cli.engine.running.usage import Overuse
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, state_of
-from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, Lost, Outcome, Snapshot
+from jobrunner_cli.engine.work import (
+    ActiveJob,
+    ContainerState,
+    Decision,
+    EffectKind,
+    HistoryWanted,
+    Lost,
+    Outcome,
+    Snapshot,
+)
 
 if TYPE_CHECKING:
+    from jobrunner_cli.engine.running.disks import Disks
     from jobrunner_cli.engine.running.hands import Hands
     from jobrunner_cli.engine.running.observer import Observer
     from jobrunner_cli.engine.settings import Settings
@@ -40,6 +53,10 @@ _AFTER_A_FAILED_LOOK = 2.0
 _AFTER_A_BUG = 5.0
 
 
+#: What the loop is woken with.
+Message = EffectDone | Snapshot | SpaceSeen | Overuse | NewLimits
+
+
 class Listener(Protocol):
     """Whoever shows what the loop does; called in the loop's thread."""
 
@@ -51,15 +68,33 @@ class Listener(Protocol):
         """The executor went away, or is back (None)."""
         ...
 
+    def leaving(self) -> None:
+        """The runner was told to leave, and does so when what is being stored is stored."""
+        ...
+
 
 class Controller:
     """One loop over one table."""
 
-    def __init__(self, *, settings: Settings, board: Board, listener: Listener) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        board: Board,
+        listener: Listener,
+        elsewhere: Collection[str] = (),
+        pulse: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`elsewhere` are the jobs that had files at an engine on another machine when the runner started.
+
+        `pulse` is called after each look, and so several times a second unless the loop hangs; it must not raise.
+        """
         self._settings = settings
+        self._pulse = pulse
+        self._elsewhere = elsewhere
         self._board = board
         self._listener = listener
-        self._messages: SimpleQueue[EffectDone | Snapshot | str | None] = SimpleQueue()
+        self._messages: SimpleQueue[Message | str | None] = SimpleQueue()
         self._snapshot: Snapshot | None = None
         self._draining = False
         self._collected = False
@@ -68,13 +103,18 @@ class Controller:
         self._table_read = False
         self._hands: Hands
         self._observer: Observer
+        self._disks: Disks
+        #: monotonic seconds of the last look at the stores, and of the end of the last effect
+        self._space_seen_at = 0.0
+        self._effect_ended_at = 0.0
 
-    def attach(self, hands: Hands, observer: Observer) -> None:
+    def attach(self, hands: Hands, observer: Observer, disks: Disks) -> None:
         """Give the loop its hands and its eyes, which post back to it."""
         self._hands = hands
         self._observer = observer
+        self._disks = disks
 
-    def post(self, message: EffectDone | Snapshot) -> None:
+    def post(self, message: Message) -> None:
         """Wake the loop with what has happened; from any thread."""
         self._messages.put(message)
 
@@ -91,8 +131,10 @@ class Controller:
         """Run until drained or, if wanted, until nothing can move without an operator."""
         self._observer.start()
         try:
+            self._see_space(self._disks.start())
             while True:
                 self._look()
+                self._pulse()
                 if self._draining and not self._board.effects_in_flight():
                     return
                 if until_idle and self._is_idle():
@@ -100,6 +142,7 @@ class Controller:
                 self._take_messages()
         finally:
             self._observer.stop()
+            self._disks.stop()
             self._hands.close()
 
     def _is_idle(self) -> bool:
@@ -111,7 +154,13 @@ class Controller:
             return False
         jobs = self._board.jobs.values()
         waits_out_trouble = any((self._board.track(job.id).not_before or 0) > self._looked_at for job in jobs)
-        return not waits_out_trouble and all(state_of(job.status_code) is State.PENDING for job in jobs)
+        if waits_out_trouble or any(state_of(job.status_code) is not State.PENDING for job in jobs):
+            return False
+        if self._board.shortages and self._space_seen_at < self._effect_ended_at:
+            # What ended last may have left room.
+            self._disks.ask_for_space()
+            return False
+        return True
 
     # Looking and deciding.
 
@@ -127,11 +176,15 @@ class Controller:
         self._looked_at, self._happened = time.monotonic(), False
         with self._passing("decide"):
             self._decide()
+        with self._passing("tell how far the jobs are"):
+            self._tell_progress()
+        self._disks.watch(self._board.jobs.values())
         self._clean_up_ended()
         if self._needs_snapshot():
             self._observer.ask()
 
     def _decide(self) -> None:
+        self._board.retry_ended(self._snapshot)
         decisions: list[Decision] = []
         for _ in range(_MOST_LOOKS):
             views = self._board.views()
@@ -145,6 +198,15 @@ class Controller:
             self._carry_out(decisions)
         else:
             log.error("The decisions do not come to rest: %s", decisions)
+
+    def _tell_progress(self) -> None:
+        """Say of what takes long how far it is."""
+        now = time.monotonic()
+        for job_id in list(self._board.jobs):
+            text = progress_of(self._board.track(job_id), now)
+            if text is not None:
+                self._board.note(job_id, text)
+                self._listener.job_changed(self._board.jobs[job_id])
 
     @contextmanager
     def _passing(self, doing: str, job_id: str | None = None) -> Iterator[None]:
@@ -212,10 +274,14 @@ class Controller:
         with self._passing(f"begin to {kind.value} {job_id}", job_id):
             job = self._board.known(job_id)
             track = self._board.track(job_id)
-            inputs = self._board.inputs_of(job) if kind is EffectKind.PREPARE else ()
-            track.in_flight, track.cause, track.effect_began_at = kind, cause, time.monotonic()
-            track.stop.clear()
-            self._hands.begin(job, kind, track, inputs)
+            inputs = self._board.inputs_of(job) if job is not None and kind is EffectKind.PREPARE else ()
+            if job is not None and kind is EffectKind.PUBLISH:
+                self._board.recall(job, whole_workspace=track.history_wanted)
+            track.begin(kind, cause, time.monotonic())
+            if job is not None:
+                self._hands.begin(job, kind, track, inputs)
+            else:
+                self._hands.remove_unknown(job_id)
 
     def _clean_up_ended(self) -> None:
         for job_id in self._board.take_cleanups():
@@ -235,7 +301,7 @@ class Controller:
             except Empty:
                 return
 
-    def _take(self, message: EffectDone | Snapshot | str | None) -> None:
+    def _take(self, message: Message | str | None) -> None:
         match message:
             case EffectDone():
                 with self._passing(f"settle {message.kind.value} of {message.job_id}", message.job_id):
@@ -245,24 +311,41 @@ class Controller:
                 if not self._collected:
                     with self._passing("collect what earlier runners left"):
                         self._collect(message)
+            case SpaceSeen():
+                self._see_space(message)
+            case Overuse(job_id=job_id, reason=reason):
+                if job_id in self._board.jobs:
+                    self._board.track(job_id).overuse = reason
+            case NewLimits(settings=settings, weights=weights):
+                self._board.set_limits(settings, weights)
+                self._hands.grow(settings.max_workers)
             case str():
                 with self._passing("tell of the executor"):
                     self._listener.trouble(message or None)
             case None:
-                pass
+                self._listener.leaving()
+
+    def _see_space(self, seen: SpaceSeen) -> None:
+        self._space_seen_at = seen.at
+        self._board.set_shortages(seen.shortages)
 
     def _collect(self, snapshot: Snapshot) -> None:
-        """Once, at the start: what an earlier runner left of ended jobs is removed."""
+        """Once, at the start: what earlier runners left of ended jobs, and of jobs that the table does not know."""
         self._collected = True
-        for job in self._board.ended_with_leftovers(leftovers(self._settings), snapshot.containers):
+        found = {*leftovers(self._settings), *self._elsewhere}
+        for job in self._board.ended_with_leftovers(found, snapshot.containers):
             self._begin(job.id, EffectKind.CLEANUP, "left by an earlier runner")
+        for job_id in self._board.without_row({*snapshot.containers, *self._elsewhere}):
+            # It bears this work directory's label, and no container is made before its job's row.
+            log.warning("What the executor has of job %s, which is not in the table, is removed", job_id)
+            self._begin(job_id, EffectKind.CLEANUP, "belongs to no job")
 
     # What came out of effects.
 
     def _settle(self, done: EffectDone) -> None:
         track = self._board.track(done.job_id)
         track.in_flight = None
-        track.effect_ended_at = done.ended_at
+        track.effect_ended_at = self._effect_ended_at = done.ended_at
         job = self._board.view(done.job_id)
         if job is None and done.kind is EffectKind.PROVISION:
             # The job was ended meanwhile, and what has been made for it, wholly or in part, is nobody's.
@@ -281,6 +364,8 @@ class Controller:
             self._carry_out([settling.after_loss(job, done.value)])
         elif isinstance(done.value, Outcome):
             self._board.record_verdict(done.job_id, done.value)
+        elif isinstance(done.value, HistoryWanted):
+            track.history_wanted = True
         elif done.kind is EffectKind.PUBLISH:
             self._conclude(done.job_id)
         elif (decision := settling.after_success(job, done.kind, track.cause)) is not None:

@@ -10,28 +10,46 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.archive import archive_of
+from jobrunner_cli.engine.archive import why_absent
 from jobrunner_cli.engine.errors import JobFilesError
-from jobrunner_cli.engine.jobfiles import joblog, layout, manifest, matching, publish
+from jobrunner_cli.engine.jobfiles import joblog, layout, manifest, matching, overuse, publish, rebuilding
 from jobrunner_cli.engine.jobfiles.layout import JobDirectory
 from jobrunner_cli.engine.jobfiles.stores import WorkspaceStores
 from jobrunner_cli.engine.running.definitions import container_spec
+from jobrunner_cli.engine.running.leftovers import workspaces_on_disk
+from jobrunner_cli.engine.running.printed import printed
+from jobrunner_cli.engine.running.transport import transport_for
 from jobrunner_cli.engine.running.verdicts import judge
 from jobrunner_cli.engine.states import StatusCode
-from jobrunner_cli.engine.work import ContainerDetail, ContainerState, InputFile, JobDefinition, Lost, Outcome
+from jobrunner_cli.engine.work import (
+    ContainerDetail,
+    ContainerSpec,
+    ContainerState,
+    HistoryWanted,
+    InputFile,
+    JobDefinition,
+    Lost,
+    Outcome,
+    RecordedOutputs,
+)
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.executors.protocol import Executor
+    from jobrunner_cli.engine.jobfiles.tally import Tally
     from jobrunner_cli.engine.masking import Masker
+    from jobrunner_cli.engine.running.log_heads import LogHeads
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.study.repository import Repositories
 
 
 log = logging.getLogger(__name__)
 
+#: What fills a disk is not given long.
+_GRACE_OF_OVERUSE = 2.0
 _RESTARTED = "the machine was restarted"
 #: An engine that comes back ends what it finds running, soon after it has come up.
 _TIDYING_SECONDS = 20.0
@@ -49,14 +67,17 @@ class Effects:
         owner: str,
         masker: Masker,
         was_away: Callable[[float], bool],
+        heads: LogHeads,
     ) -> None:
         """`was_away` tells whether the executor was away at, or shortly after, a UNIX time."""
         self._settings = settings
         self._executor = executor
+        self._transport = transport_for(executor)
         self._repositories = repositories
         self._owner = owner
         self._masker = masker
         self._was_away = was_away
+        self._heads = heads
         user = (settings.docker_user_id, settings.docker_group_id)
         # Only root can give files away; without an engine the command runs as the runner itself.
         self._file_owner = user if executor.isolates and os.getuid() == 0 else None
@@ -67,35 +88,44 @@ class Effects:
         self._repositories.ensure_commit(job.code_repo_url, job.code_commit, stop)
         tree = self._repositories.tree(job.code_repo_url, job.code_commit)
         layout.lay_out_code(directory, tree, owner=self._file_owner, stop=stop)
-        self._executor.create(container_spec(job, self._settings, owner=self._owner))
+        self._transport.make(self._container(job), directory, stop)
 
-    def prepare(self, job: JobDefinition, inputs: Sequence[InputFile], stop: Event, *, provisioned: bool) -> None:
+    def prepare(
+        self,
+        job: JobDefinition,
+        inputs: Sequence[InputFile],
+        stop: Event,
+        *,
+        provisioned: bool,
+        tally: Tally | None = None,
+    ) -> None:
         """Lay out everything and create the container, if this process has not provisioned it before.
 
-        Raises JobFilesError, GitError, ExecutorError.
+        `tally` counts what is done. Raises JobFilesError, GitError, ExecutorError.
         """
-        archive = archive_of(self._settings, job.workspace)
-        if archive is not None:
-            msg = f"workspace {job.workspace} is archived ({archive.name})"
-            raise JobFilesError(msg, hint=f"unpack it to {self._settings.high_workspace(job.workspace)} first")
+        self._refuse_absent(job.workspace)
         if not provisioned:
             self.provision(job, stop)
         directory = self._directory(job)
-        if layout.is_prepared(directory):
-            return
-        workspace = self._settings.high_workspace(job.workspace)
-        layout.lay_out_inputs(directory, workspace, inputs, owner=self._file_owner, stop=stop)
-        layout.mark_prepared(directory, now_ns=time.time_ns(), owner=self._file_owner)
+        if not layout.is_prepared(directory):
+            workspace = self._settings.high_workspace(job.workspace)
+            layout.lay_out_inputs(directory, workspace, inputs, owner=self._file_owner, stop=stop, tally=tally)
+            layout.mark_prepared(directory, now_ns=time.time_ns(), owner=self._file_owner)
+        self._transport.complete(partial(self._container, job), directory, stop)
 
     def start(self, job: JobDefinition) -> Lost | None:
         """Start the container; the command runs when this returns. Raises ExecutorError if it cannot be started."""
         if not layout.is_prepared(self._directory(job)):
             return Lost(reason=_RESTARTED)
         self._executor.start(job.id)
+        self._heads.started(job.id)
         return None
 
-    def finalize(self, job: JobDefinition, failed_start: str | None, stop: Event) -> Outcome | Lost:
+    def finalize(
+        self, job: JobDefinition, failed_start: str | None, stop: Event, *, tally: Tally | None = None
+    ) -> Outcome | Lost:
         """Match, check, hash and stage the outputs, and say how the job ended. Nothing is in place after this."""
+        self._refuse_absent(job.workspace)
         if failed_start is None:
             # An engine that shuts down ends its containers after it has stopped to listen: if it answers a new
             # connection now, the container ended by itself.
@@ -108,18 +138,26 @@ class Effects:
         if detail.state is ContainerState.EXITED and self._went_down_under(detail):
             return Lost(reason="the engine went down while it ran")
         directory, stores = self._directory(job), self._stores(job)
-        if not layout.is_prepared(directory):
+        if self._transport.depends_on_boot and not layout.is_prepared(directory):
             # What a machine that goes down does to a command looks like its own end, and what was laid out for it may
             # be torn.
             return Lost(reason=_RESTARTED)
         finalized_at = int(time.time())
+        self._transport.fetch(job, directory, stop)
         matched = matching.match(directory, job.output_spec, stop=stop)
         limits = publish.Level4Limits(
             max_bytes=self._settings.level4_max_filesize, max_csv_rows=self._settings.level4_max_csv_rows
         )
-        outputs = publish.stage(directory, matched, stores, job_id=job.id, limits=limits, stop=stop)
+        outputs = publish.stage(directory, matched, stores, job_id=job.id, limits=limits, stop=stop, tally=tally)
         outcome = judge(
-            job, detail, matched, outputs, failed_start=failed_start, finalized_at=finalized_at, mask=self._masker.mask
+            job,
+            detail,
+            matched,
+            outputs,
+            failed_start=failed_start,
+            ended_for=overuse.noted(directory),
+            finalized_at=finalized_at,
+            mask=self._masker.mask,
         )
         facts = self._facts(job, outcome, status=outcome.message)
         joblog.compose(
@@ -134,10 +172,26 @@ class Effects:
         )
         return outcome
 
-    def publish(self, job: JobDefinition, outcome: Outcome) -> None:
-        """Put in place what the stored verdict says; only forward, as often as needed."""
+    def publish(
+        self,
+        job: JobDefinition,
+        outcome: Outcome,
+        *,
+        last: RecordedOutputs | None = None,
+        history: Sequence[RecordedOutputs] | None = None,
+        tally: Tally | None = None,
+    ) -> HistoryWanted | None:
+        """Put in place what the stored verdict says; only forward, as often as needed.
+
+        `last` is what the action's last success stored. Where the manifest does not know of that, nothing happens, and
+        it is to be called again with the whole history of the workspace, the last job first.
+        """
         stores = self._stores(job)
-        publish.publish(outcome.outputs, stores, job_id=job.id)
+        if history is not None:
+            rebuilding.complete(stores, history, stop=Event())
+        elif not rebuilding.is_complete(stores, () if last is None else last.levels.keys() - outcome.levels.keys()):
+            return HistoryWanted()
+        publish.publish(outcome.outputs, stores, job_id=job.id, tally=tally)
         manifest.record(
             stores,
             outcome.outputs,
@@ -147,6 +201,8 @@ class Effects:
             repo=job.code_repo_url,
             commit=job.code_commit,
             remove_obsolete=outcome.code is StatusCode.SUCCEEDED,
+            # The action's log comes into the same directory, which is forced to the disk then.
+            force_name=False,
         )
         composed = joblog.composed(self._directory(job).control)
         if composed is None:
@@ -161,6 +217,7 @@ class Effects:
             stores=stores,
             action=job.action,
         )
+        return None
 
     def terminate(self, job: JobDefinition, message: str, *, keep: bool) -> None:
         """End the container and keep its log under the logs alone; unless `keep`, remove what the job had."""
@@ -172,9 +229,16 @@ class Effects:
             except JobFilesError as error:
                 log.warning("The log of job %s, which is ended, cannot be kept: %s", job.id, error)
         if keep:
+            self._heads.forget(job.id)
             publish.discard_staging(self._stores(job), job.id)
         else:
             self.remove(job.id, job.workspace)
+
+    def halt(self, job: JobDefinition, reason: str) -> None:
+        """End the container of a job that takes up too much disk; its end is then told with this reason."""
+        directory = self._directory(job)
+        overuse.note(directory, reason)
+        self._executor.stop(job.id, grace=min(self._settings.job_stop_grace, _GRACE_OF_OVERUSE))
 
     def reset(self, job_id: str, workspace: str) -> None:
         """End the container, giving it time to, and remove what the job has: it starts over."""
@@ -183,9 +247,23 @@ class Effects:
 
     def remove(self, job_id: str, workspace: str) -> None:
         """Remove the container, what is staged, and the directory of a job; what is absent is fine."""
+        self._heads.forget(job_id)
         self._executor.remove(job_id)
         publish.discard_staging(self._workspace_stores(workspace), job_id)
         layout.remove(JobDirectory.of(self._settings.high_privacy_volume_dir, job_id))
+
+    def remove_unknown(self, job_id: str) -> None:
+        """Remove the same of a job whose workspace nobody knows any more."""
+        self._executor.remove(job_id)
+        for workspace in workspaces_on_disk(self._settings):
+            publish.discard_staging(self._workspace_stores(workspace), job_id)
+        layout.remove(JobDirectory.of(self._settings.high_privacy_volume_dir, job_id))
+
+    def _refuse_absent(self, workspace: str) -> None:
+        """Raise JobFilesError if the workspace is archived: a new directory in its place would hide the archive."""
+        absence = why_absent(self._settings, workspace)
+        if absence is not None:
+            raise JobFilesError(absence.message, hint=absence.hint)
 
     def _keep_log(self, job: JobDefinition, detail: ContainerDetail, message: str) -> None:
         now = int(time.time())
@@ -206,8 +284,9 @@ class Effects:
         return since is not None and (detail.started_at or 0.0) < since and ended < since + _TIDYING_SECONDS
 
     def _printed(self, job: JobDefinition) -> Iterator[bytes]:
-        """What the container printed, secrets masked."""
-        return map(self._masker.mask_bytes, self._executor.logs(job.id))
+        """What the container, which has ended, printed; secrets masked."""
+        reason = self._heads.ended(job.id)
+        return printed(self._executor, job.id, self._directory(job).control, self._masker, reason=reason)
 
     def _facts(self, job: JobDefinition, outcome: Outcome, *, status: str) -> dict[str, str | None]:
         return self._log_facts(
@@ -241,6 +320,9 @@ class Effects:
             "status_message": self._masker.mask(status),
             "hint": self._masker.mask(hint) if hint else None,
         }
+
+    def _container(self, job: JobDefinition) -> ContainerSpec:
+        return container_spec(job, self._settings, owner=self._owner)
 
     def _directory(self, job: JobDefinition) -> JobDirectory:
         return JobDirectory.of(self._settings.high_privacy_volume_dir, job.id)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Job
 
 #: Calls of the engine that are short as a rule; a kill must not queue behind copies.
-_SHORT = frozenset({EffectKind.START, EffectKind.TERMINATE, EffectKind.STOP, EffectKind.RESET})
+_SHORT = frozenset({EffectKind.START, EffectKind.TERMINATE, EffectKind.STOP, EffectKind.HALT, EffectKind.RESET})
 #: Threads for file work beyond one for each worker: ended jobs are cleaned up and next ones provisioned beside.
 _SPARE_FILE_THREADS = 2
 _SHORT_THREADS = 4
@@ -33,15 +33,22 @@ class Hands:
         self._effects = effects
         self._settings = settings
         self._post = post
-        files = min(settings.max_workers + _SPARE_FILE_THREADS, _MOST_FILE_THREADS)
-        self._files = Pool("files", files)
+        self._files = Pool("files", _file_threads(settings.max_workers))
         self._short = Pool("engine", _SHORT_THREADS)
+
+    def grow(self, max_workers: int) -> None:
+        """Have threads enough for so many workers."""
+        self._files.grow(_file_threads(max_workers))
 
     def begin(self, job: Job, kind: EffectKind, track: Track, inputs: Sequence[InputFile]) -> None:
         """Begin an effect; its end is posted, whatever happens."""
         task = self._task(job, kind, track, inputs)
         pool = self._short if kind in _SHORT else self._files
         pool.submit(partial(self._do, job.id, kind, task))
+
+    def remove_unknown(self, job_id: str) -> None:
+        """Begin to remove what a job left that is not in the table."""
+        self._files.submit(partial(self._do, job_id, EffectKind.CLEANUP, lambda: self._effects.remove_unknown(job_id)))
 
     def close(self) -> None:
         """Let the threads end."""
@@ -57,30 +64,42 @@ class Hands:
         self._post(EffectDone(job_id=job_id, kind=kind, ended_at=time.monotonic(), value=value, error=error))
 
     def _task(self, job: Job, kind: EffectKind, track: Track, inputs: Sequence[InputFile]) -> Callable[[], object]:
-        effects, stop = self._effects, track.stop
+        effects, stop, tally = self._effects, track.stop, track.tally
         match kind:
             case EffectKind.PROVISION:
                 return lambda: effects.provision(define(job, self._settings), stop)
             case EffectKind.PREPARE:
                 provisioned = track.provisioned
-                return lambda: effects.prepare(define(job, self._settings), inputs, stop, provisioned=provisioned)
+                return lambda: effects.prepare(
+                    define(job, self._settings), inputs, stop, provisioned=provisioned, tally=tally
+                )
             case EffectKind.START:
                 return lambda: effects.start(outline(job, self._settings))
             case EffectKind.FINALIZE:
                 failed_start = track.failed_start
-                return lambda: effects.finalize(outline(job, self._settings), failed_start, stop)
+                return lambda: effects.finalize(outline(job, self._settings), failed_start, stop, tally=tally)
             case EffectKind.PUBLISH:
                 outcome = track.outcome
                 if outcome is None:
                     msg = f"job {job.id} has no verdict to publish"
                     raise AssertionError(msg)
-                return lambda: effects.publish(outline(job, self._settings), outcome)
+                last, history = track.last_outputs, track.history
+                return lambda: effects.publish(
+                    outline(job, self._settings), outcome, last=last, history=history, tally=tally
+                )
             case EffectKind.TERMINATE:
                 message = KILLED_MESSAGE if track.cause == IntentKind.KILL.value else CANCELLED_MESSAGE
                 return lambda: effects.terminate(outline(job, self._settings), message, keep=False)
             case EffectKind.STOP:
                 return lambda: effects.terminate(outline(job, self._settings), KILLED_MESSAGE, keep=True)
+            case EffectKind.HALT:
+                cause = track.cause
+                return lambda: effects.halt(outline(job, self._settings), cause)
             case EffectKind.RESET:
                 return lambda: effects.reset(job.id, job.workspace)
             case EffectKind.CLEANUP:
                 return lambda: effects.remove(job.id, job.workspace)
+
+
+def _file_threads(max_workers: int) -> int:
+    return min(max_workers + _SPARE_FILE_THREADS, _MOST_FILE_THREADS)

@@ -30,6 +30,10 @@ class Pool:
             self._threads.append(thread)
             thread.start()
 
+    def grow(self, size: int) -> None:
+        """Allow so many threads, if that is more than before."""
+        self._size = max(self._size, size)
+
     def close(self) -> None:
         """Let the threads end once the tasks before are done."""
         for _ in self._threads:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.running.board import Board
 from jobrunner_cli.engine.running.controller import Controller, Listener
+from jobrunner_cli.engine.running.disks import Disks
 from jobrunner_cli.engine.running.effects import Effects
 from jobrunner_cli.engine.running.hands import Hands
+from jobrunner_cli.engine.running.log_heads import LogHeads
 from jobrunner_cli.engine.running.observer import Observer
+from jobrunner_cli.engine.running.transport import kept_elsewhere
 from jobrunner_cli.engine.store.database import Database, ensure_migrated
 from jobrunner_cli.engine.store.locks import RunnerLock, workdir_id
 from jobrunner_cli.engine.study.repository import GitAccess, Repositories
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.executors.protocol import Executor
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
+    from jobrunner_cli.engine.work import Snapshot
 
 
 def make_executor(settings: Settings) -> Executor:
@@ -40,19 +44,27 @@ def make_executor(settings: Settings) -> Executor:
     # docker-py and what it imports take a tenth of a second, which no other command should pay.
     from jobrunner_cli.engine.executors.docker import DockerExecutor
 
-    return DockerExecutor.from_environment(os.environ, registry=settings.docker_registry)
+    return DockerExecutor.from_environment(
+        os.environ,
+        registry=settings.docker_registry,
+        # Whoever says how the engine sees the directories says that it does.
+        shares_files=True if settings.docker_host_volume_dir is not None else None,
+    )
+
+
+def git_access(settings: Settings) -> GitAccess:
+    """How git may talk to the outside."""
+    return GitAccess(
+        repos_dir=settings.repos_dir,
+        backend=settings.backend,
+        token=settings.private_repo_access_token,
+        use_proxy=settings.github_proxy,
+    )
 
 
 def make_repositories(settings: Settings) -> Repositories:
     """The studies' repositories, reached as the settings allow."""
-    return Repositories(
-        GitAccess(
-            repos_dir=settings.repos_dir,
-            backend=settings.backend,
-            token=settings.private_repo_access_token,
-            use_proxy=settings.github_proxy,
-        )
-    )
+    return Repositories(git_access(settings))
 
 
 @contextmanager
@@ -70,25 +82,38 @@ def runner(
     *,
     executor: Executor | None = None,
     only: Callable[[Sequence[Job]], Collection[str]] | None = None,
-    lock_timeout: float = 0.0,
+    lock: RunnerLock | None = None,
+    check_engine: bool = True,
+    pulse: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Controller, Board]]:
-    """A controller that is ready to run, holding the runner lock of its work directory.
+    """A controller that is ready to run, holding the runner lock of its work directory, or under the caller's `lock`.
+
+    Without `check_engine` an engine of this machine may answer later. `pulse` is called after each look of the loop.
 
     Raises RunnerActiveError if another process holds it, DatabaseNotMigratedError, ConfigurationError, and
     ExecutorUnavailableError if the executor does not answer now.
     """
     executor = executor or make_executor(settings)
     ensure_migrated(settings.database_path)
-    lock = RunnerLock(settings.runner_lock_path)
-    lock.acquire(lock_timeout)
-    with _releasing(lock), Database(settings.database_path) as database:
+    own_lock = RunnerLock(settings.runner_lock_path)
+    if lock is None:
+        own_lock.acquire()
+    with _releasing(own_lock), Database(settings.database_path) as database, ExitStack() as open_until_end:
         owner = workdir_id(settings.workdir)
-        executor.check()
+        if check_engine:
+            executor.check()
         weights = load_weights(settings.job_resource_weights)
         masker = Masker(settings.secrets())
         board = Board(database, settings, weights, mask=masker.mask, only=only)
-        controller = Controller(settings=settings, board=board, listener=listener)
-        observer = Observer(executor, owner, post=controller.post, on_trouble=controller.trouble)
+        elsewhere = kept_elsewhere(executor, owner)
+        controller = Controller(settings=settings, board=board, listener=listener, elsewhere=elsewhere, pulse=pulse)
+        heads = open_until_end.enter_context(closing(LogHeads(executor, settings.high_privacy_volume_dir, masker)))
+
+        def seen(snapshot: Snapshot) -> None:
+            heads.see(snapshot)
+            controller.post(snapshot)
+
+        observer = Observer(executor, owner, post=seen, on_trouble=controller.trouble)
         effects = Effects(
             settings=settings,
             executor=executor,
@@ -96,6 +121,8 @@ def runner(
             owner=owner,
             masker=masker,
             was_away=observer.was_away,
+            heads=heads,
         )
-        controller.attach(Hands(effects, settings, controller.post), observer)
+        disks = Disks(settings, post=controller.post)
+        controller.attach(Hands(effects, settings, controller.post), observer, disks)
         yield controller, board

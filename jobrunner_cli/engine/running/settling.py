@@ -20,7 +20,7 @@ _LONGEST_WAIT = 30.0
 _MOST_CLEANUPS = 10
 
 #: Effects that end or remove something: they are tried until they succeed, whatever stands in their way.
-_PERSISTENT = frozenset({EffectKind.TERMINATE, EffectKind.STOP, EffectKind.RESET, EffectKind.CLEANUP})
+_PERSISTENT = frozenset({EffectKind.TERMINATE, EffectKind.STOP, EffectKind.HALT, EffectKind.RESET, EffectKind.CLEANUP})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

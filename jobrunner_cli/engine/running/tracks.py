@@ -10,10 +10,16 @@ from fractions import Fraction
 from threading import Event
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.work import ActiveJob, EffectKind, Intent, Outcome
+from jobrunner_cli.engine.jobfiles.tally import Tally
+from jobrunner_cli.engine.work import ActiveJob, EffectKind, Intent, Outcome, RecordedOutputs
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Job
+
+
+_COPYING = frozenset({EffectKind.PREPARE, EffectKind.FINALIZE, EffectKind.PUBLISH})
+#: Seconds between two messages about how far an effect is, and before the first: each is a write to the table.
+_PROGRESS_INTERVAL = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +57,23 @@ class Track:
     has_leftovers: bool = False
     #: why the container could not be started
     failed_start: str | None = None
+    #: how far the effect in flight is, counted by its thread; and when, in monotonic seconds, that was last told
+    tally: Tally = field(default_factory=Tally)
+    progress_told_at: float = 0.0
+    #: why it is to be ended: it takes up more disk than it may
+    overuse: str | None = None
     #: the stored verdict
     outcome: Outcome | None = None
+    #: what the action's last success stored, and, if the manifest has to be completed, what all jobs of the workspace did
+    last_outputs: RecordedOutputs | None = None
+    history_wanted: bool = False
+    history: tuple[RecordedOutputs, ...] | None = None
+
+    def begin(self, kind: EffectKind, cause: str, now: float) -> None:
+        """Remember the effect that is begun at a monotonic time."""
+        self.in_flight, self.cause, self.effect_began_at = kind, cause, now
+        self.tally = Tally()
+        self.stop.clear()
 
     def state(self) -> tuple[object, ...]:
         """What the scheduler's view depends on."""
@@ -63,7 +84,16 @@ class Track:
             self.provisioned,
             self.has_leftovers,
             self.outcome is None,
+            self.overuse,
         )
+
+
+def progress_of(track: Track, now: float) -> str | None:
+    """How far the effect in flight is, for people; None while it is short, or if it was told a moment ago."""
+    if track.in_flight not in _COPYING or now - max(track.effect_began_at, track.progress_told_at) < _PROGRESS_INTERVAL:
+        return None
+    track.progress_told_at = now
+    return track.tally.text()
 
 
 def active_job(
@@ -89,4 +119,6 @@ def active_job(
         effect_ended_at=track.effect_ended_at,
         not_before=track.not_before,
         provisioned=track.provisioned or track.has_leftovers,
+        overuse=track.overuse,
+        message=job.status_message,
     )

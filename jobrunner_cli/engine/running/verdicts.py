@@ -36,14 +36,17 @@ def judge(
     outputs: Sequence[StoredOutput],
     *,
     failed_start: str | None,
+    ended_for: str | None = None,
     finalized_at: int,
     mask: Callable[[str], str],
 ) -> Outcome:
-    """The outcome of a job whose container has ended, or could not be started (`failed_start` says why)."""
+    """The outcome of a job whose container has ended, was ended by the runner (`ended_for` says why), or could not be
+    started (`failed_start` says why).
+    """
     exit_code = detail.exit_code
     if exit_code is None or (detail.state is ContainerState.CREATED and exit_code == 0):
         exit_code = _NOT_STARTED
-    code, message, hint = _verdict(job, detail, matched, outputs, exit_code, failed_start)
+    code, message, hint = _verdict(job, detail, matched, outputs, exit_code, failed_start, ended_for)
     return Outcome(
         code=code,
         message=mask(message),
@@ -66,7 +69,11 @@ def _verdict(
     outputs: Sequence[StoredOutput],
     exit_code: int,
     failed_start: str | None,
+    ended_for: str | None,
 ) -> tuple[StatusCode, str, str | None]:
+    if ended_for is not None:
+        hint = "what its patterns matched is stored; have it write less, or ask for a higher limit"
+        return StatusCode.NONZERO_EXIT, f"Job was ended: {ended_for}", hint
     if exit_code != 0:
         reason = _reason(job, detail, exit_code, failed_start)
         message = f"Job exited with an error: {reason}"

@@ -85,8 +85,9 @@ def advance(
         _update(conn, job, differing)
         for before, after in pairwise(codes):
             _record_step(conn, job.id, before, after, stamp, moved.status_message, cause)
-        if path:
+        if path or "status_message" in differing:
             _note_change(conn, job.job_request_id, now_ns)
+        if path:
             _shorten_verdict(conn, moved)
     return moved
 

@@ -7,6 +7,8 @@ Hot questions touch unfinished jobs only, or go through an index: finished jobs 
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +28,7 @@ from jobrunner_cli.engine.store.models import (
 )
 
 if TYPE_CHECKING:
-    from jobrunner_cli.engine.work import Outcome
+    from jobrunner_cli.engine.work import Outcome, RecordedOutputs
 
 #: The condition of the partial index, word for word: SQLite uses the index only for a query that repeats it.
 _ACTIVE = "state NOT IN ('failed', 'succeeded')"
@@ -43,6 +45,13 @@ def active_ids(conn: Connection) -> list[str]:
     """The ids of all unfinished jobs, oldest first."""
     rows = conn.execute(f"SELECT id FROM job WHERE {_ACTIVE} ORDER BY created_at, rowid").fetchall()
     return [row["id"] for row in rows]
+
+
+def executing_since(conn: Connection) -> dict[str, float]:
+    """The jobs whose command runs, each with when that began, in UNIX seconds."""
+    query = f"SELECT id, status_code_updated_at FROM job WHERE {_ACTIVE} AND status_code = ?"
+    rows = conn.execute(query, (StatusCode.EXECUTING.value,)).fetchall()
+    return {row["id"]: (row["status_code_updated_at"] or 0) / 1e9 for row in rows}
 
 
 def job_by_id(conn: Connection, job_id: str) -> Job | None:
@@ -89,9 +98,59 @@ def latest_jobs(
     return _latest(conn, workspace, actions, condition)
 
 
+def newest_jobs(conn: Connection, workspace: str, actions: Iterable[str]) -> dict[str, Job]:
+    """Action -> its most recent job in the workspace, cancelled or not, that does not only report."""
+    return _latest(conn, workspace, actions, "TRUE")
+
+
 def latest_succeeded(conn: Connection, workspace: str, actions: Iterable[str]) -> dict[str, Job]:
     """Action -> its most recent job in the workspace that ran and succeeded: what recorded the outputs now there."""
     return _latest(conn, workspace, actions, "state = 'succeeded'")
+
+
+def recorded_outputs(conn: Connection, workspace: str) -> list[RecordedOutputs]:
+    """What the ended jobs of a workspace stored, the last one first; rows that cannot be read are left out.
+
+    Failed commands count: what they made was stored, too (section 5).
+    """
+    ended = "(state = 'succeeded' OR status_code IN ('nonzero_exit', 'unmatched_patterns'))"
+    order = "ORDER BY coalesce(completed_at, updated_at, created_at) DESC, rowid DESC"
+    return _recorded(conn, f"WHERE workspace = ? AND {ended} {order}", (workspace,))
+
+
+def last_recorded_outputs(conn: Connection, workspace: str, action: str) -> RecordedOutputs | None:
+    """What the most recent job of an action that succeeded stored; None if there is none, or its row is damaged."""
+    order = "ORDER BY created_at DESC, rowid DESC LIMIT 1"
+    clause = f"WHERE workspace = ? AND action = ? AND state = 'succeeded' AND run_command IS NOT NULL {order}"
+    return next(iter(_recorded(conn, clause, (workspace, action))), None)
+
+
+def _recorded(conn: Connection, clause: str, parameters: Sequence[object]) -> list[RecordedOutputs]:
+    columns = (
+        'id, job_request_id, action, repo_url, "commit", action_repo_url, action_commit, outputs, level4_excluded_files'
+    )
+    rows = conn.execute(f"SELECT {columns} FROM job {clause}", parameters).fetchall()
+    return [recorded for row in rows if (recorded := _read_recorded(row)) is not None]
+
+
+def _read_recorded(row: sqlite3.Row) -> RecordedOutputs | None:
+    from jobrunner_cli.engine.work import RecordedOutputs
+
+    try:
+        levels, held_back = json.loads(row["outputs"] or "{}"), json.loads(row["level4_excluded_files"] or "{}")
+    except ValueError:
+        return None
+    if not levels or not isinstance(levels, dict) or not isinstance(held_back, dict):
+        return None
+    return RecordedOutputs(
+        job_id=row["id"],
+        job_request_id=row["job_request_id"] or "",
+        action=row["action"] or "",
+        repo=row["action_repo_url"] or row["repo_url"] or "",
+        commit=row["action_commit"] or row["commit"] or "",
+        levels=levels,
+        held_back=held_back,
+    )
 
 
 def _latest(
@@ -268,6 +327,31 @@ def _distinct(conn: Connection, column: str, scope: str, parameters: Sequence[ob
         SELECT value FROM hop WHERE value IS NOT NULL
     """
     return [row["value"] for row in conn.execute(query, (*parameters, *parameters)).fetchall()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryUse:
+    """A repository that jobs took their code or their study from."""
+
+    repo_url: str
+    #: whole UNIX seconds at which the newest of these jobs was made
+    newest_at: int
+    #: one of them is unfinished
+    active: bool
+
+
+def repository_uses(conn: Connection) -> list[RepositoryUse]:
+    """Every repository that any job has, studies' and reusable actions'; looks at all rows."""
+    query = f"""
+        SELECT url, max(created_at) AS newest, max({_ACTIVE}) AS active FROM (
+            SELECT repo_url AS url, created_at, state FROM job
+            UNION ALL SELECT action_repo_url, created_at, state FROM job
+        ) WHERE url IS NOT NULL GROUP BY url
+    """
+    rows = conn.execute(query).fetchall()
+    return [
+        RepositoryUse(repo_url=row["url"], newest_at=row["newest"] or 0, active=bool(row["active"])) for row in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

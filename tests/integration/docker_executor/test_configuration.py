@@ -53,7 +53,7 @@ def test_container_bears_name_labels_and_limits(bench: Bench, engine: docker.API
     assert host["NetworkMode"] == "none"
     assert host["Init"] is True
     assert host["RestartPolicy"]["Name"] == "no"
-    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "64m", "max-file": "2"}}
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "64m", "max-file": "8"}}
     assert found["Config"]["WorkingDir"] == "/workspace"
     assert "HOME=/tmp" in found["Config"]["Env"]
 

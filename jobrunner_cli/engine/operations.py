@@ -1,0 +1,272 @@
+"""What operators and users do to jobs: cancel, kill, pause, resume, retry; told before it is done, and done.
+
+Both faces share it. Ending and finalizing again are wishes (intents), which the loop answers; pauses are rows that the loop
+reads; a new run of a failed job is a request of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.states import ACTIVE_CODES, State, StatusCode, state_of
+from jobrunner_cli.engine.store import changes, intents, queries
+from jobrunner_cli.engine.work import IntentKind
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.executors.protocol import Executor
+    from jobrunner_cli.engine.retrying import Retried
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Connection, Database
+    from jobrunner_cli.engine.store.models import Flag, Job
+    from jobrunner_cli.engine.study.repository import Repositories
+
+#: Codes from which the outputs and the log are already being put in place: a wish to end comes too late, or nearly so.
+_STORING = frozenset({StatusCode.FINALIZING, StatusCode.FINALIZED})
+
+
+class Operation(StrEnum):
+    """What can be done to a job."""
+
+    CANCEL = "cancel"
+    KILL = "kill"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What an operation would do to one job, or why it would do nothing to it."""
+
+    job: Job
+    #: a few words for people, such as "end its container, keep its log, store no outputs"
+    what: str
+    #: whether anything would happen at all
+    touches: bool = True
+
+
+def outline(
+    settings: Settings, database: Database, operation: Operation, jobs: Sequence[Job], *, cleanup: bool = False
+) -> list[Step]:
+    """What would happen to each of these jobs, in their order. Reads the table and the disk, asks no engine."""
+    conn = database.connection
+    match operation:
+        case Operation.CANCEL | Operation.KILL:
+            return [_outline_end(settings, job, operation, cleanup=cleanup) for job in jobs]
+        case Operation.PAUSE | Operation.RESUME:
+            paused = {pause.name for pause in queries.pauses(conn) if pause.scope == "job"}
+            return [_outline_pause(job, operation, paused=job.id in paused) for job in jobs]
+        case Operation.RETRY:
+            return [_outline_retry(settings, conn, job) for job in jobs]
+
+
+def dependants(conn: Connection, jobs: Iterable[Job]) -> list[Job]:
+    """The waiting jobs that would fail with these, because they wait for them, directly or not; oldest first."""
+    lost = {job.id for job in jobs}
+    found: dict[str, Job] = {}
+    waiting = [job for job in queries.active_jobs(conn) if job.id not in lost]
+    grown = True
+    while grown:
+        fresh = [job for job in waiting if job.id not in found and lost.intersection(job.wait_for_job_ids)]
+        found.update((job.id, job) for job in fresh)
+        lost.update(job.id for job in fresh)
+        grown = bool(fresh)
+    return sorted(found.values(), key=lambda job: (job.created_at, job.id))
+
+
+# Ending.
+
+
+def _outline_end(settings: Settings, job: Job, operation: Operation, *, cleanup: bool) -> Step:
+    removes = cleanup and operation is Operation.KILL
+    match state_of(job.status_code):
+        case State.PENDING:
+            return Step(job=job, what="end it before it starts")
+        case State.RUNNING if job.status_code in _STORING:
+            return Step(job=job, what="end it, unless its outputs are being put in place already")
+        case State.RUNNING if operation is Operation.CANCEL or removes:
+            return Step(job=job, what="end its container, keep its log, store no outputs, remove container and files")
+        case State.RUNNING:
+            return Step(job=job, what="end its container, keep its log, store no outputs, leave container and files")
+        case _ if removes and has_left_files(settings, job):
+            return Step(job=job, what="remove the container and the files that it left")
+        case _ if removes and job.status_code in {StatusCode.INTERNAL_ERROR, StatusCode.KILLED_BY_ADMIN}:
+            return Step(job=job, what="remove its container, if there still is one")
+        case _:
+            return Step(job=job, what=f"nothing: it has ended ({job.status_code.value})", touches=False)
+
+
+def end(
+    database: Database,
+    operation: Operation,
+    jobs: Iterable[Job],
+    *,
+    origin: str,
+    cleanup: bool = False,
+    now: float | None = None,
+) -> dict[str, tuple[int, ...]]:
+    """Ask for the end of these jobs (CANCEL or KILL, the latter also with the removal of what they leave).
+
+    Returns job id -> the ids of the intents, which the loop answers; all are written in one transaction. `origin` says
+    who asks; `now` is in UNIX seconds. Raises NotFoundError if a job is gone, and then asks for nothing.
+    """
+    kinds = [IntentKind.CANCEL if operation is Operation.CANCEL else IntentKind.KILL]
+    if cleanup and operation is Operation.KILL:
+        kinds.append(IntentKind.CLEANUP)
+    at = _clock(now)
+    with database.transaction() as conn:
+        return {job.id: tuple(intents.append(conn, kind, job.id, origin, at) for kind in kinds) for job in jobs}
+
+
+def answers(conn: Connection, asked: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Job id -> what was answered, for those jobs of which all intents are answered."""
+    found: dict[str, str] = {}
+    for job_id, wishes in asked.items():
+        rows = [intents.intent_by_id(conn, wish) for wish in wishes]
+        texts = [row.answer or "" for row in rows if row is not None and row.answered_at is not None]
+        if len(texts) == len(wishes):
+            found[job_id] = "; ".join(dict.fromkeys(texts))
+    return found
+
+
+# Pausing.
+
+
+def _outline_pause(job: Job, operation: Operation, *, paused: bool) -> Step:
+    if job.status_code not in ACTIVE_CODES:
+        return Step(job=job, what=f"nothing: it has ended ({job.status_code.value})", touches=False)
+    if paused is (operation is Operation.PAUSE):
+        state = "it is paused already" if paused else "it is not paused"
+        return Step(job=job, what=f"nothing: {state}", touches=False)
+    if operation is Operation.RESUME:
+        return Step(job=job, what="let it start when its turn has come")
+    if state_of(job.status_code) is State.RUNNING:
+        return Step(job=job, what="let it run on; it would wait only if it had to be started over")
+    return Step(job=job, what="do not start it until it is resumed")
+
+
+def pause_jobs(database: Database, jobs: Iterable[Job], *, now: float | None = None) -> list[str]:
+    """Pause these jobs, running ones carry on; returns the ids of those that were not paused before."""
+    at = _clock(now)
+    with database.transaction() as conn:
+        return [job.id for job in jobs if job.status_code in ACTIVE_CODES and changes.pause(conn, "job", job.id, at)]
+
+
+def resume_jobs(database: Database, jobs: Iterable[Job]) -> list[str]:
+    """End the pauses of these jobs; returns the ids of those that were paused."""
+    with database.transaction() as conn:
+        return [job.id for job in jobs if changes.resume(conn, "job", job.id)]
+
+
+def pause_workspace(database: Database, workspace: str, *, now: float | None = None) -> bool:
+    """Pause a workspace, jobs that come later included. False if it was paused already."""
+    with database.transaction() as conn:
+        return changes.pause(conn, "workspace", workspace, _clock(now))
+
+
+def resume_workspace(database: Database, workspace: str) -> bool:
+    """End the pause of a workspace. False if it was not paused."""
+    with database.transaction() as conn:
+        return changes.resume(conn, "workspace", workspace)
+
+
+def pause_backend(database: Database, *, now: float | None = None) -> Flag:
+    """Pause the backend: no waiting job starts. Returns the flag, with the time since when it is so."""
+    return changes.set_flag(database.connection, "paused", "true", _clock(now))
+
+
+def resume_backend(database: Database, *, now: float | None = None) -> bool:
+    """End the pause of the backend. False if it was not paused."""
+    with database.transaction() as conn:
+        if queries.backend_paused(conn) is None:
+            return False
+        changes.set_flag(conn, "paused", None, _clock(now))
+        return True
+
+
+# Running again.
+
+
+def _outline_retry(settings: Settings, conn: Connection, job: Job) -> Step:
+    if state_of(job.status_code) is not State.FAILED:
+        says = (
+            "it succeeded" if job.status_code is StatusCode.SUCCEEDED else f"it has not ended ({job.status_code.value})"
+        )
+        return Step(job=job, what=f"nothing: {says}", touches=False)
+    if _may_finalize_again(settings, job):
+        return Step(job=job, what="store its outputs again, if its container still stands; else run it anew")
+    newer = queries.newest_jobs(conn, job.workspace, [job.action]).get(job.action)
+    if newer is not None and newer.id != job.id and newer.status_code in ACTIVE_CODES:
+        return Step(
+            job=job, what=f"nothing: the action is under way as {newer.id} ({newer.status_code.value})", touches=False
+        )
+    if newer is not None and newer.id != job.id:
+        return Step(job=job, what=f"run it anew; a newer job of the action, {newer.id}, is {newer.status_code.value}")
+    return Step(job=job, what="run it anew, as a request of its own for the same commit")
+
+
+def _may_finalize_again(settings: Settings, job: Job) -> bool:
+    ran = job.status_code is StatusCode.INTERNAL_ERROR and job.started_at is not None
+    return ran and has_left_files(settings, job)
+
+
+def has_left_files(settings: Settings, job: Job) -> bool:
+    """Whether the directory of an ended job is still there, for an operator."""
+    from jobrunner_cli.engine.jobfiles.layout import JobDirectory
+
+    return JobDirectory.of(settings.high_privacy_volume_dir, job.id).root.exists()
+
+
+def retry(
+    settings: Settings,
+    database: Database,
+    repositories: Repositories,
+    make_executor: Callable[[], Executor],
+    jobs: Sequence[Job],
+    *,
+    origin: str,
+    anew: bool = False,
+    now: float | None = None,
+) -> list[Retried]:
+    """Have failed jobs run again; those that have not failed are left out.
+
+    One that ended as INTERNAL_ERROR and whose container still stands is to be finalized again: an intent, for the loop to
+    answer. The others, and with `anew` all, get new local requests for the same commits and actions (one for all jobs
+    of the same commit and workspace), linked to them by `retry_of`. Raises ExecutorUnavailableError if the executor is
+    needed and does not answer, and what says nothing about the jobs, as create_jobs does.
+    """
+    from jobrunner_cli.engine.retrying import Retried, run_anew
+
+    failed = [job for job in jobs if state_of(job.status_code) is State.FAILED]
+    standing = set() if anew else _standing(settings, make_executor, failed)
+    done: list[Retried] = []
+    with database.transaction() as conn:
+        for job in failed:
+            if job.id in standing:
+                wish = intents.append(conn, IntentKind.RETRY, job.id, origin, _clock(now))
+                done.append(Retried(job=job, intent=wish))
+    rest = [job for job in failed if job.id not in standing]
+    if rest:
+        done += run_anew(settings, database, repositories, rest, origin=origin, now=now)
+    order = {job.id: n for n, job in enumerate(jobs)}
+    return sorted(done, key=lambda each: order[each.job.id])
+
+
+def _standing(settings: Settings, make_executor: Callable[[], Executor], jobs: Collection[Job]) -> set[str]:
+    """Those of the failed jobs whose container has ended and still stands, with its files."""
+    from jobrunner_cli.engine.work import ContainerState
+
+    likely = [job for job in jobs if _may_finalize_again(settings, job)]
+    if not likely:
+        return set()
+    executor = make_executor()
+    found = {job.id: executor.inspect(job.id) for job in likely}
+    return {job_id for job_id, detail in found.items() if detail is not None and detail.state is ContainerState.EXITED}
+
+
+def _clock(now: float | None) -> float:
+    return time.time() if now is None else now

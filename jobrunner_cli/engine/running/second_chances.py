@@ -1,0 +1,58 @@
+"""Jobs that ended as INTERNAL_ERROR and are finalized again because an operator wants it (section 4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.store import changes, intents, queries
+from jobrunner_cli.engine.work import ContainerState, Intent
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.models import Job
+
+STORED_AGAIN = "its outputs are being stored again"
+
+
+def refusal(job: Job, container: ContainerState | None) -> str | None:
+    """Why a job that somebody wants finalized again cannot be; None if it can (pure)."""
+    if job.status_code is not StatusCode.INTERNAL_ERROR:
+        return f"it did not end by an internal error ({job.status_code.value})"
+    match container:
+        case ContainerState.EXITED:
+            return None
+        case ContainerState.RUNNING:
+            return "its container still runs; jobs kill --cleanup ends and removes it"
+        case ContainerState.CREATED:
+            return "its command was never started; retry it anew"
+        case None:
+            return "its container is gone; retry it anew"
+
+
+def finalize_again(database: Database, job_id: str, wishes: Sequence[Intent], container: ContainerState | None) -> bool:
+    """Put an ended job back to EXECUTED, the verdict on it forgotten, and answer the wishes; in one transaction.
+
+    False if that cannot be, which the answer then says; a wish for an unfinished job gets its answer with that job.
+    """
+    now_ns = time.time_ns()
+    with database.transaction() as conn:
+        job = queries.job_by_id(conn, job_id)
+        if job is None:
+            return False
+        reason = refusal(job, container)
+        if reason is None:
+            changes.discard_verdict(conn, job_id)
+            changes.advance(
+                conn,
+                job,
+                (StatusCode.EXECUTED,),
+                now_ns=now_ns,
+                message="Storing outputs again",
+                cause="wanted by an operator",
+            )
+        for wish in wishes:
+            intents.answer(conn, wish.id, reason or STORED_AGAIN, now_ns // 10**9)
+    return reason is None

@@ -3,6 +3,6 @@
 set -eu
 root=$(CDPATH='' cd -P -- "${0%/*}/.." && pwd)
 if [ -z "${DOCKER_HOST-}" ] && [ ! -S /var/run/docker.sock ]; then
-    url=$("$root/.venv/bin/python" -I "$root/docker/engine.py" status 2>/dev/null) && export DOCKER_HOST="$url"
+    url=$("$root/.venv/bin/python" -E -s "$root/docker/engine.py" status 2>/dev/null) && export DOCKER_HOST="$url"
 fi
 exec "$@"

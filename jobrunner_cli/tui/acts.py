@@ -1,0 +1,329 @@
+"""What each entry of the registry does, and when it does something at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from textual.widgets import Input
+
+from jobrunner_cli.engine.operations import Operation
+from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, Legend, State
+from jobrunner_cli.tui import pager
+from jobrunner_cli.tui.adding import AddJob
+from jobrunner_cli.tui.dialogs import Ask, Confirm, Help
+from jobrunner_cli.tui.listing import Grouping, Sorting, group_name, is_group
+from jobrunner_cli.tui.logpane import LogPane
+from jobrunner_cli.tui.pane import Tab
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.requests import Submission
+    from jobrunner_cli.engine.store.overview import Brief
+    from jobrunner_cli.tui.deeds import Outlined
+    from jobrunner_cli.tui.screen import MainScreen
+
+Act = Callable[["MainScreen"], object]
+Condition = Callable[["MainScreen"], bool]
+
+_T = TypeVar("_T")
+_ENLARGED = ("", "only-pane", "only-list")
+
+
+# Jobs.
+
+
+def _operate(operation: Operation) -> Act:
+    def act(screen: MainScreen) -> None:
+        ids = [job.id for job in screen.table.touched()]
+        deeds = screen.view.deeds
+
+        def outlined(found: Outlined) -> None:
+            def again(cleanup: bool, then: Callable[[Outlined], object]) -> None:
+                deeds.outline(operation, ids, then, cleanup=cleanup)
+
+            screen.app.push_screen(Confirm(found, again), answered)
+
+        def answered(answer: tuple[tuple[str, ...], bool] | None) -> None:
+            if answer is not None:
+                chosen, cleanup = answer
+                deeds.carry_out(operation, chosen, cleanup=cleanup)
+                screen.table.mark(chosen, marked=False)
+
+        deeds.outline(operation, ids, outlined)
+
+    return act
+
+
+def _touches(condition: Callable[[MainScreen, Brief], bool]) -> Condition:
+    return lambda screen: any(condition(screen, job) for job in screen.table.touched()[:1000])
+
+
+def _is_paused(screen: MainScreen, job: Brief) -> bool:
+    return screen.standing is not None and job.id in screen.standing.paused_jobs
+
+
+def _add_job(screen: MainScreen) -> None:
+    current = screen.table.current
+    facts = screen.pane.facts
+    repo = facts.job.repo_url if facts is not None else ""
+    workspace = current.workspace if current is not None else "test"
+
+    def submitted(submission: Submission | None) -> None:
+        if submission is not None:
+            count = len(submission.jobs)
+            screen.notify(f"{count} job{'' if count == 1 else 's'} added")
+            screen.view.feed.look()
+
+    form = AddJob(screen.view.settings, screen.view.deeds, repo=repo, workspace=workspace)
+    screen.app.push_screen(form, submitted)
+
+
+def _pause_backend(screen: MainScreen) -> None:
+    def answered(yes: bool | None) -> None:
+        if yes:
+            screen.view.deeds.pause_backend()
+
+    text = "No waiting job starts until it is resumed; what runs carries on."
+    screen.app.push_screen(Ask(f"Pause the backend {screen.view.settings.backend}?", text, "Pause"), answered)
+
+
+def _resume_backend(screen: MainScreen) -> None:
+    def answered(yes: bool | None) -> None:
+        if yes:
+            screen.view.deeds.resume_backend()
+
+    text = "What waits may start again."
+    screen.app.push_screen(Ask(f"Resume the backend {screen.view.settings.backend}?", text, "Resume"), answered)
+
+
+# The list.
+
+
+def _mark_all(screen: MainScreen) -> None:
+    screen.table.mark(key for key in screen.table.listing.keys if not is_group(key))
+
+
+def _unmark(screen: MainScreen) -> None:
+    screen.table.mark(screen.table.marks, marked=False)
+
+
+def _filter(screen: MainScreen) -> None:
+    field = screen.query_one("#filter")
+    field.display = True
+    # At once: what is typed next belongs to it.
+    screen.set_focus(field)
+
+
+def _legend(screen: MainScreen) -> None:
+    screen.want(legend=_next([None, *Legend], screen.wanted.legend))
+
+
+def _sort(screen: MainScreen) -> None:
+    screen.want(sorting=_next(list(Sorting), screen.wanted.sorting))
+    screen.notify(f"Sorted by {screen.wanted.sorting}", timeout=2)
+
+
+def _group(screen: MainScreen) -> None:
+    screen.want(grouping=_next(list(Grouping), screen.wanted.grouping), folded=frozenset())
+
+
+def _fold(screen: MainScreen) -> None:
+    key = screen.table.cursor
+    if key is not None and is_group(key):
+        screen.want(folded=screen.wanted.folded ^ {group_name(key)})
+
+
+def _clear(screen: MainScreen) -> None:
+    """Undo the nearest of search, filter and marks."""
+    search, field = screen.query_one("#search", Input), screen.query_one("#filter", Input)
+    if search.display:
+        search.value, search.display = "", False
+        screen.pane.focus_inside()
+    elif field.display:
+        field.value, field.display = "", False
+        screen.set_focus(screen.table)
+    elif screen.wanted.narrows:
+        screen.want(legend=None, hide_finished=False, text="")
+    elif screen.table.marks:
+        _unmark(screen)
+    else:
+        screen.set_focus(screen.table)
+
+
+def _next(values: list[_T], present: _T) -> _T:
+    return values[(values.index(present) + 1) % len(values)]
+
+
+# The pane.
+
+
+def _tab(tab: Tab) -> Act:
+    def act(screen: MainScreen) -> None:
+        inside = screen.pane.has_focus_within
+        if screen.has_class("only-list"):
+            _show_parts(screen, "")
+        screen.pane.go_to(tab)
+        if inside:
+            screen.pane.focus_inside()
+        screen.open_log() if tab is Tab.LOG else screen.close_log()
+
+    return act
+
+
+def _show_parts(screen: MainScreen, part: str) -> None:
+    for name in _ENLARGED[1:]:
+        screen.set_class(name == part, name)
+    if part == "only-pane":
+        screen.pane.focus_inside()
+    elif part == "only-list":
+        screen.set_focus(screen.table)
+
+
+def _enlarge(screen: MainScreen) -> None:
+    present = next((name for name in _ENLARGED[1:] if screen.has_class(name)), "")
+    _show_parts(screen, _next(list(_ENLARGED), present))
+
+
+def _switch(screen: MainScreen) -> None:
+    if screen.pane.has_focus_within:
+        screen.set_focus(screen.table)
+    else:
+        screen.pane.focus_inside()
+
+
+def _search(screen: MainScreen) -> None:
+    field = screen.query_one("#search")
+    field.display = True
+    # At once: what is typed next belongs to it.
+    screen.set_focus(field)
+
+
+def _go_to_hit(way: int) -> Act:
+    def act(screen: MainScreen) -> None:
+        number, count = screen.pane.log_pane.next_hit(way)
+        screen.notify(f"Hit {number} of {count}" if count else "No hit", timeout=2)
+
+    return act
+
+
+def _follow(screen: MainScreen) -> None:
+    log = screen.pane.log_pane
+    log.set_follow(not log.follows)
+    screen.notify("Following the end" if log.follows else "Staying here", timeout=2)
+
+
+def _wrap(screen: MainScreen) -> None:
+    log = screen.pane.log_pane
+    log.set_wrap(not log.wraps)
+
+
+def _pager(screen: MainScreen) -> None:
+    pager.open_log(screen.app, screen.view.settings, screen.table.current)
+
+
+# General.
+
+
+def _help(screen: MainScreen) -> None:
+    screen.app.push_screen(Help(screen.view.keys, read_only=screen.view.read_only))
+
+
+def _theme(screen: MainScreen) -> None:
+    names = sorted(screen.app.available_themes)
+    screen.app.theme = _next(names, screen.app.theme)
+    screen.notify(f"Theme {screen.app.theme}", timeout=2)
+
+
+#: Name of an entry -> what it does.
+ACTS: Mapping[str, Act] = {
+    "cancel": _operate(Operation.CANCEL),
+    "kill": _operate(Operation.KILL),
+    "hold": _operate(Operation.PAUSE),
+    "resume": _operate(Operation.RESUME),
+    "retry": _operate(Operation.RETRY),
+    "mark": lambda screen: screen.table.toggle_mark(),
+    "mark_all": _mark_all,
+    "unmark": _unmark,
+    "add_job": _add_job,
+    "pause_backend": _pause_backend,
+    "resume_backend": _resume_backend,
+    "filter": _filter,
+    "legend": _legend,
+    "finished": lambda screen: screen.want(hide_finished=not screen.wanted.hide_finished),
+    "sort": _sort,
+    "group": _group,
+    "fold": _fold,
+    "clear": _clear,
+    "switch": _switch,
+    "tab_details": _tab(Tab.DETAILS),
+    "tab_log": _tab(Tab.LOG),
+    "tab_graph": _tab(Tab.GRAPH),
+    "tab_outputs": _tab(Tab.OUTPUTS),
+    "enlarge": _enlarge,
+    "follow": _follow,
+    "search": _search,
+    "next_hit": _go_to_hit(1),
+    "previous_hit": _go_to_hit(-1),
+    "wrap": _wrap,
+    "pager": _pager,
+    "help": _help,
+    "command_palette": lambda screen: screen.app.action_command_palette(),
+    "next_theme": _theme,
+    "leave": lambda screen: screen.app.exit(),
+}
+
+
+def _is_paused_backend(screen: MainScreen) -> bool:
+    return screen.standing is not None and screen.standing.paused is not None
+
+
+def _log_is_shown(screen: MainScreen) -> bool:
+    return screen.pane.tab is Tab.LOG and not screen.has_class("only-list")
+
+
+def _log_is_in_use(screen: MainScreen) -> bool:
+    return _log_is_shown(screen) and isinstance(screen.focused, LogPane)
+
+
+def _list_is_in_use(screen: MainScreen) -> bool:
+    return screen.table.has_focus
+
+
+def _has_hits(screen: MainScreen) -> bool:
+    return _log_is_shown(screen) and bool(screen.pane.log_pane.needle)
+
+
+def _is_typing(screen: MainScreen) -> bool:
+    return isinstance(screen.focused, Input)
+
+
+def _has_job(screen: MainScreen) -> bool:
+    return screen.table.current is not None
+
+
+#: Name of an entry -> when it does something; one that is not here always does.
+CONDITIONS: Mapping[str, Condition] = {
+    "cancel": _touches(lambda _, job: job.code in ACTIVE_CODES),
+    "kill": _touches(lambda _, job: job.code in ACTIVE_CODES | KEPT_CODES),
+    "hold": _touches(lambda screen, job: job.code in ACTIVE_CODES and not _is_paused(screen, job)),
+    "resume": _touches(_is_paused),
+    "retry": _touches(lambda _, job: job.state is State.FAILED),
+    "mark": lambda screen: _list_is_in_use(screen) and bool(screen.table.listing.keys),
+    "mark_all": lambda screen: bool(screen.table.listing.shown),
+    "unmark": lambda screen: bool(screen.table.marks),
+    "pause_backend": lambda screen: screen.standing is not None and not _is_paused_backend(screen),
+    "resume_backend": _is_paused_backend,
+    "fold": lambda screen: _list_is_in_use(screen) and is_group(screen.table.cursor or ""),
+    "enlarge": lambda screen: not is_group(screen.table.cursor or "") or not _list_is_in_use(screen),
+    "follow": _log_is_shown,
+    "search": lambda screen: _log_is_shown(screen) and not _is_typing(screen),
+    "filter": lambda screen: not _is_typing(screen),
+    "next_hit": _has_hits,
+    "previous_hit": _has_hits,
+    "wrap": _log_is_shown,
+    "pager": _has_job,
+    "tab_log": lambda screen: screen.pane.tab is not Tab.LOG,
+    "tab_graph": lambda screen: screen.pane.tab is not Tab.GRAPH,
+    "tab_outputs": lambda screen: screen.pane.tab is not Tab.OUTPUTS,
+    "tab_details": lambda screen: screen.pane.tab is not Tab.DETAILS,
+}

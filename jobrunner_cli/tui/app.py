@@ -1,0 +1,113 @@
+"""The app: what it is made of, its preferences, the palette, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from jobrunner_cli.tui.deeds import Deeds
+from jobrunner_cli.tui.feed import EngineWatch, Feed
+from jobrunner_cli.tui.listing import Wanted
+from jobrunner_cli.tui.pane import Tab
+from jobrunner_cli.tui.preferences import Preferences
+from jobrunner_cli.tui.registry import ENTRIES, Keys
+from jobrunner_cli.tui.screen import MainScreen
+
+if TYPE_CHECKING:
+    from textual.message import Message
+
+    from jobrunner_cli.engine.settings import Settings
+
+
+class LiveView(App[None]):
+    """The live view of the jobs."""
+
+    CSS_PATH = Path(__file__).with_name("look.tcss")
+    TITLE = "jobrunner"
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        read_only: bool = False,
+        preferences: Preferences | None = None,
+        first_job: str | None = None,
+        first_tab: Tab = Tab.DETAILS,
+        text: str = "",
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.read_only = read_only
+        self.first_job = first_job
+        self.first_tab = first_tab
+        preferences = preferences or Preferences()
+        self.keys: Keys = preferences.keys
+        self._first_theme = preferences.theme
+        self.wanted = Wanted(text=text, grouping=preferences.grouping, sorting=preferences.sorting)
+        self.main = MainScreen(self)
+        self.feed = Feed(settings, self._tell, self.wanted)
+        self.engine_watch = EngineWatch(settings, self._tell)
+        self.deeds = Deeds(settings, self._tell, self._call)
+        # A line on stderr would spoil the screen.
+        logging.getLogger("jobrunner_cli").addHandler(logging.NullHandler())
+        self.set_keymap(
+            {
+                entry.name: ",".join(self.keys.of[entry.name])
+                for entry in ENTRIES
+                if self.keys.of[entry.name] != entry.keys
+            }
+        )
+
+    def get_default_screen(self) -> Screen[None]:
+        """The one screen."""
+        return self.main
+
+    def on_mount(self) -> None:
+        """The theme that the user prefers; and whoever ends the process gets the terminal back as it was."""
+        self.theme = self._first_theme
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # Only the main thread hears signals.
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+
+    def on_unmount(self) -> None:
+        """The threads end; what was asked for stays asked for."""
+        self.feed.stop()
+        self.engine_watch.stop()
+        self.deeds.stop()
+        self.main.close_log()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: what does something now, by its name, and Textual's own for themes and screenshots."""
+        if screen is self.main:
+            for entry in ENTRIES:
+                if entry.name not in {"command_palette", "clear"} and self.main.applies(entry):
+                    key = self.keys.shown(entry.name)
+                    name = entry.name
+                    yield SystemCommand(
+                        entry.label,
+                        f"{entry.help} ({key})" if key else entry.help,
+                        lambda name=name: self.main.action_do(name),
+                    )
+        for command in super().get_system_commands(screen):
+            if command.title in {"Theme", "Screenshot"}:
+                yield command
+
+    # From other threads.
+
+    def _tell(self, news: Message) -> bool:
+        return self.main.post_message(news)
+
+    def _call(self, what: object) -> None:
+        assert callable(what)
+        self.call_from_thread(what)

@@ -1,0 +1,182 @@
+"""What a line of the list says: columns that fit the width, and the pieces of a line in their styles. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+
+from jobrunner_cli import output, theme
+from jobrunner_cli.engine.states import TABLE, State, StatusCode
+from jobrunner_cli.engine.store.overview import Brief
+from jobrunner_cli.tui.listing import Grouping, Head
+
+#: The state's few words, in a list where every column counts.
+_SHORT_WORDS = {
+    StatusCode.CREATED: "new",
+    StatusCode.WAITING_ON_WORKERS: "no worker",
+    StatusCode.WAITING_ON_DB_WORKERS: "no db worker",
+    StatusCode.WAITING_ON_REBOOT: "start over",
+    StatusCode.WAITING_DB_MAINTENANCE: "maintenance",
+    StatusCode.DEPENDENCY_FAILED: "needs failed",
+    StatusCode.NONZERO_EXIT: "exit error",
+    StatusCode.UNMATCHED_PATTERNS: "unmatched",
+    StatusCode.STALE_CODELISTS: "codelists",
+    StatusCode.INTERNAL_ERROR: "internal error",
+    StatusCode.CANCELLED_BY_USER: "cancelled",
+    StatusCode.KILLED_BY_ADMIN: "killed",
+}
+_STATE_WIDTH = 2 + max(len(text) for text in _SHORT_WORDS.values())
+_MARK, _AGE, _TIME, _CPU, _MEMORY, _ID = 2, 7, 7, 5, 6, 8
+_LEAST_MESSAGE = 16
+_MOST_NAME = 46
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """How wide each column is; 0 is not there."""
+
+    state: int = _STATE_WIDTH
+    name: int
+    age: int = _AGE
+    time: int = _TIME
+    cpu: int = 0
+    memory: int = 0
+    identifier: int = 0
+    message: int = 0
+    #: jobs are named with their workspace
+    full_names: bool
+
+
+def fit(width: int, longest_name: int, *, grouping: Grouping, has_usage: bool) -> Columns:
+    """Columns for so many cells: what matters least is not there on a narrow terminal."""
+    full_names = grouping is not Grouping.WORKSPACE
+    left = width - _MARK - _STATE_WIDTH - 1
+    name = max(10, min(longest_name, _MOST_NAME))
+    values: dict[str, int] = {"age": 0, "time": 0}
+    for column, size in (("time", _TIME), ("age", _AGE), ("cpu", _CPU), ("memory", _MEMORY), ("identifier", _ID)):
+        if column in {"cpu", "memory"} and not has_usage:
+            continue
+        least = 12 if column in {"time", "age"} else min(name, 24)
+        if left - size - 1 >= least:
+            values[column] = size
+            left -= size + 1
+    message = left - name - 1
+    if message >= _LEAST_MESSAGE:
+        values["message"] = message
+        left = name
+    return Columns(name=max(left, 4), full_names=full_names, **values)
+
+
+def title(columns: Columns) -> str:
+    """The line above the list."""
+    parts = [" " * _MARK, _left("STATE", columns.state), " ", _left("ACTION", columns.name)]
+    for text, size in (("TIME", columns.time), ("AGE", columns.age), ("CPU", columns.cpu), ("MEM", columns.memory)):
+        if size:
+            parts += [" ", _right(text, size)]
+    if columns.identifier:
+        parts += [" ", _left("ID", columns.identifier)]
+    if columns.message:
+        parts += [" ", _left("MESSAGE", columns.message)]
+    return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """The styles of the theme for what is not in the legend's colours."""
+
+    text: Style
+    dim: Style
+    head: Style
+    cursor: Style
+    mark: Style
+
+
+def chip(code: StatusCode) -> Style:
+    """The legend's colours for a code: its own in every theme, so that it stays what people know."""
+    found = theme.colours(code)
+    return Style(color=found.text, bgcolor=found.background, bold=TABLE[code].state is State.RUNNING)
+
+
+def short_word(code: StatusCode) -> str:
+    """A word or two for a code."""
+    return _SHORT_WORDS.get(code, theme.word(code))
+
+
+def job_line(
+    job: Brief, columns: Columns, looks: Looks, usage: Mapping[str, Any], *, marked: bool, paused: bool, now: float
+) -> list[Segment]:
+    """The pieces of a job's line."""
+    state = f" {theme.glyph(job.code)} {short_word(job.code)}"
+    name = f"{job.workspace}/{job.action}" if columns.full_names else job.action
+    running = TABLE[job.code].state is State.RUNNING
+    pieces = [
+        Segment("▌ " if marked else "  ", looks.mark),
+        Segment(_left(state, columns.state), chip(job.code)),
+        Segment(" ", looks.text),
+        Segment(_left(output.one_line(f"{name} ‖" if paused else name), columns.name), looks.text),
+    ]
+    values = (
+        (columns.time, run_time(job, now)),
+        (columns.age, output.ago(job.created_at, now)),
+        (columns.cpu, _number(usage.get("cpu_sample"), "%") if running else ""),
+        (columns.memory, _number(usage.get("mem_mb_sample"), "M") if running else ""),
+    )
+    for size, text in values:
+        if size:
+            pieces.append(Segment(f" {_right(text, size)}", looks.dim if not running else looks.text))
+    if columns.identifier:
+        pieces.append(Segment(f" {_left(job.id, columns.identifier, mark='')}", looks.dim))
+    if columns.message:
+        first = output.one_line(_message(job))
+        pieces.append(Segment(f" {_left(first, columns.message)}", looks.dim))
+    return pieces
+
+
+def head_line(head: Head, grouping: Grouping, width: int, looks: Looks) -> list[Segment]:
+    """The pieces of the line above a group."""
+    total = sum(head.counts.values())
+    counts = [f"{total} job{'' if total == 1 else 's'}"]
+    counts += [f"{head.counts[state]} {state.value}" for state in State if head.counts.get(state)]
+    if head.blocked:
+        counts.append(f"{head.blocked} blocked")
+    arrow = "▸" if head.folded else "▾"
+    name = f"{arrow} {grouping.value} {output.one_line(head.name)}  "
+    return [
+        Segment(_left(name, min(cell_len(name), width)), looks.head),
+        Segment(_left(", ".join(counts[:1] + counts[1:]), max(0, width - cell_len(name))), looks.dim),
+    ]
+
+
+def run_time(job: Brief, now: float) -> str:
+    """How long a job has run, or ran."""
+    return output.duration((job.completed_at or now) - job.started_at) if job.started_at is not None else ""
+
+
+def _message(job: Brief) -> str:
+    """The first line of what is said of a job, unless its state says the same."""
+    first = job.message.partition("\n")[0]
+    said_already = {job.code.value.replace("_", " "), "completed successfully"}
+    return "" if first.lower() in said_already else first
+
+
+def _number(value: object, unit: str) -> str:
+    if not isinstance(value, int | float):
+        return ""
+    if unit == "M" and value >= 10_000:
+        return f"{value / 1024:.1f}G"
+    return f"{value:.0f}{unit}"
+
+
+def _left(text: str, size: int, mark: str = "…") -> str:
+    if cell_len(text) <= size:
+        return text + " " * (size - cell_len(text))
+    return set_cell_size(text, max(0, size - len(mark))) + mark if size else ""
+
+
+def _right(text: str, size: int) -> str:
+    return " " * max(0, size - cell_len(text)) + text if cell_len(text) <= size else _left(text, size)

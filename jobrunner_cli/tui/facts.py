@@ -1,0 +1,66 @@
+"""Everything about one job, gathered by a thread for the pane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobrunner_cli.engine.neighbours import Neighbourhood, neighbourhood
+from jobrunner_cli.engine.running.log_reading import stored_log
+from jobrunner_cli.engine.running.reasons import reasons
+from jobrunner_cli.engine.service.usage import recorded_usage
+from jobrunner_cli.engine.states import KEPT_CODES, StatusCode
+from jobrunner_cli.engine.store import queries
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.models import HistoryEntry, Job
+    from jobrunner_cli.engine.work import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything about one job."""
+
+    job: Job
+    #: None before it has a verdict
+    outcome: Outcome | None
+    #: why it waits, one reason a line
+    reasons: tuple[str, ...]
+    history: tuple[HistoryEntry, ...]
+    #: id, workspace/action and code of each job that it waits for
+    awaited: tuple[tuple[str, str, StatusCode], ...]
+    around: Neighbourhood
+    #: its samples, as the table of metrics has them
+    usage: dict[str, Any]
+    log: Path | None
+    #: the directory that an ended job left to the operator
+    kept: Path | None
+    #: where its outputs are
+    outputs_in: Path
+
+
+def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
+    """Everything about a job; None if there is none. Raises what the database raises."""
+    from jobrunner_cli.engine.jobfiles.layout import JobDirectory
+
+    conn = database.connection
+    job = queries.job_by_id(conn, job_id)
+    if job is None:
+        return None
+    awaited = queries.jobs_by_ids(conn, job.wait_for_job_ids)
+    left = JobDirectory.of(settings.high_privacy_volume_dir, job.id).root
+    return Facts(
+        job=job,
+        outcome=queries.result_of(conn, job.id),
+        reasons=tuple(reasons(settings, database, job)),
+        history=tuple(queries.history_of(conn, job.id)),
+        awaited=tuple((one.id, f"{one.workspace}/{one.action}", one.status_code) for one in awaited.values()),
+        around=neighbourhood(conn, job),
+        usage=recorded_usage(settings.metrics_path, [job.id]).get(job.id, {}),
+        log=stored_log(settings, job),
+        kept=left if job.status_code in KEPT_CODES and left.exists() else None,
+        outputs_in=settings.high_workspace(job.workspace),
+    )

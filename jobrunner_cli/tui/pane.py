@@ -1,0 +1,116 @@
+"""The pane about one job: tabs for details, log, graph and outputs."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import ScrollableContainer, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import ContentSwitcher, Input, Static
+
+from jobrunner_cli import output
+from jobrunner_cli.engine.states import ACTIVE_CODES
+from jobrunner_cli.tui import portrait
+from jobrunner_cli.tui.facts import Facts
+from jobrunner_cli.tui.logpane import LogPane
+
+
+class Tab(StrEnum):
+    """What the pane shows."""
+
+    DETAILS = "details"
+    LOG = "log"
+    GRAPH = "graph"
+    OUTPUTS = "outputs"
+
+
+class Pane(Vertical):
+    """The pane. It holds what it is given by `show`."""
+
+    def __init__(self, tab: Tab = Tab.DETAILS) -> None:
+        super().__init__(id="pane")
+        self.tab = tab
+        self.facts: Facts | None = None
+
+    def compose(self) -> ComposeResult:
+        """The tabs, what they show, and the field of the search."""
+        yield Static(id="tabs")
+        with ContentSwitcher(initial=f"pane-{self.tab}"):
+            with VerticalScroll(id="pane-details"):
+                yield Static(id="details")
+            yield LogPane()
+            with ScrollableContainer(id="pane-graph"):
+                yield Static(id="graph")
+            with VerticalScroll(id="pane-outputs"):
+                yield Static(id="outputs")
+        yield Input(placeholder="search the log; Enter goes to the next hit", id="search", compact=True)
+
+    def on_mount(self) -> None:
+        """The clock of what runs."""
+        self.set_interval(1.0, self._tick)
+        self._show_tabs()
+
+    @property
+    def log_pane(self) -> LogPane:
+        """The log."""
+        return self.query_one(LogPane)
+
+    def show(self, facts: Facts | None) -> None:
+        """Show this job; one that was shown already keeps its place."""
+        other = facts is None or self.facts is None or facts.job.id != self.facts.job.id
+        self.facts = facts
+        if other:
+            for name in ("#pane-details", "#pane-graph", "#pane-outputs"):
+                self.query_one(name).scroll_to(0, 0, animate=False)
+        self._show_tabs()
+        self._draw()
+
+    def go_to(self, tab: Tab) -> None:
+        """Show another tab."""
+        self.tab = tab
+        self.query_one(ContentSwitcher).current = f"pane-{tab}"
+        self._show_tabs()
+        # What was hidden has no width yet.
+        self.call_after_refresh(self._draw)
+
+    def focus_inside(self) -> None:
+        """Give the focus to what is shown."""
+        self.screen.set_focus(self.query_one(f"#pane-{self.tab}"))
+
+    def on_resize(self) -> None:
+        """The graph fits the new width."""
+        self.call_after_refresh(self._draw)
+
+    def _tick(self) -> None:
+        if self.facts is not None and self.tab is Tab.DETAILS and self.facts.job.status_code in ACTIVE_CODES:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self.facts is None:
+            for name in ("#details", "#graph", "#outputs"):
+                self.query_one(name, Static).update(Text("No job is chosen.", "italic dim"))
+            return
+        match self.tab:
+            case Tab.DETAILS:
+                self.query_one("#details", Static).update(portrait.details(self.facts, time.time()))
+            case Tab.GRAPH:
+                width = max(20, self.query_one("#pane-graph").scrollable_content_region.width - 1)
+                self.query_one("#graph", Static).update(portrait.graph(self.facts, width))
+            case Tab.OUTPUTS:
+                self.query_one("#outputs", Static).update(portrait.outputs(self.facts))
+            case Tab.LOG:
+                pass
+
+    def _show_tabs(self) -> None:
+        parts = []
+        for number, tab in enumerate(Tab, start=1):
+            style = "bold reverse" if tab is self.tab else "$text-muted"
+            label = Content.assemble((f" {number} {tab.value.capitalize()} ", style))
+            parts.append(label.stylize(f"@click=screen.do('tab_{tab.value}')"))
+        if self.facts is not None:
+            name = output.one_line(f"  {self.facts.job.workspace}/{self.facts.job.action}")
+            parts.append(Content.assemble((name, "bold")))
+        self.query_one("#tabs", Static).update(Content("").join(parts))

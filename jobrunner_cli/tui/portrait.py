@@ -1,0 +1,180 @@
+"""What the pane says of one job: texts in the colours of the legend, made from what a thread gathered. Pure."""
+
+from __future__ import annotations
+
+import time
+
+from rich.style import Style
+from rich.text import Text
+
+from jobrunner_cli import output, theme
+from jobrunner_cli.engine.states import ACTIVE_CODES, State, StatusCode, state_of
+from jobrunner_cli.graphs.alphabets import Mark
+from jobrunner_cli.tui.cells import chip
+from jobrunner_cli.tui.facts import Facts
+
+_NAMES = 10
+_BAR = 12
+
+
+def details(facts: Facts, now: float) -> Text:
+    """State, why, what runs, times, the timeline, and what it used."""
+    job = facts.job
+    text = Text()
+    text.append(f" {theme.glyph(job.status_code)} {theme.word(job.status_code)} ", chip(job.status_code))
+    text.append(f" {output.one_line(f'{job.workspace}/{job.action}')}\n", "bold")
+    _pair(text, "message", job.status_message or "")
+    if facts.outcome is not None and facts.outcome.hint:
+        _pair(text, "hint", facts.outcome.hint)
+    _pair(text, "why", "\n".join(facts.reasons))
+    awaited = facts.awaited if state_of(job.status_code) is State.PENDING else ()
+    for n, (_, name, code) in enumerate(awaited):
+        _pair(text, "waits for" if n == 0 else "", f"{theme.glyph(code)} {name}: {theme.word(code)}", always=True)
+    if facts.kept is not None:
+        _pair(text, "kept", f"{facts.kept}\nKill with removal takes it away")
+    _pair(text, "time", _times(facts, now))
+    _usage(text, facts)
+    _timeline(text, facts, now)
+    text.append("\n")
+    _pair(text, "id", job.id)
+    _pair(text, "request", job.job_request_id)
+    _pair(text, "code", f"{job.action_repo_url or job.repo_url}\nat {job.action_commit or job.commit}")
+    _pair(text, "command", job.run_command or "")
+    _pair(text, "needs", ", ".join(job.requires_outputs_from))
+    _pair(text, "database", (job.database_name or "") if job.requires_db else "")
+    _pair(text, "image", job.image_id or "")
+    if facts.outcome is not None:
+        _pair(text, "exit code", str(facts.outcome.exit_code))
+    _pair(text, "restarts", str(job.restarts or ""))
+    _pair(text, "log", str(facts.log or ""))
+    return text
+
+
+def _pair(text: Text, name: str, value: str, *, always: bool = False) -> None:
+    if not value and not always:
+        return
+    for n, line in enumerate(value.splitlines() or [""]):
+        text.append(f"{name if n == 0 else '':<{_NAMES}}", "dim")
+        text.append(f"{output.one_line(line)}\n")
+
+
+def _times(facts: Facts, now: float) -> str:
+    job = facts.job
+    parts = [f"asked for {_moment(job.created_at, now)}"]
+    if job.started_at is not None:
+        parts.append(f"started {_moment(job.started_at, now)}")
+    if job.completed_at is not None:
+        parts.append(f"ended {_moment(job.completed_at, now)}")
+    if job.started_at is not None:
+        word = "ran" if job.completed_at is not None else "has run"
+        parts.append(f"{word} for {output.duration((job.completed_at or now) - job.started_at)}")
+    return "\n".join(parts)
+
+
+def _moment(at: float, now: float) -> str:
+    shape = "%H:%M:%S" if now - at < 12 * 3600 else "%Y-%m-%d %H:%M:%S"
+    return f"{time.strftime(shape, time.localtime(at))} ({output.ago(at, now)} ago)"
+
+
+def _usage(text: Text, facts: Facts) -> None:
+    kinds = (("cpu", "cpu_", " %"), ("memory", "mem_mb_", " MiB"))
+    for name, prefix, unit in kinds:
+        found = [
+            f"{word} {value:,.0f}{unit}"
+            for word, key in (("now", "sample"), ("mean", "mean"), ("peak", "peak"))
+            if isinstance(value := facts.usage.get(prefix + key), int | float)
+            and (key != "sample" or facts.job.status_code in ACTIVE_CODES)
+        ]
+        _pair(text, name, ", ".join(found))
+
+
+def _timeline(text: Text, facts: Facts, now: float) -> None:
+    """Each step with the time that it took, as a bar against the longest."""
+    history = facts.history
+    if not history:
+        return
+    ends = [entry.at / 1e9 for entry in history[1:]]
+    last = history[-1]
+    open_end = last.to_code in ACTIVE_CODES
+    spans = [
+        end - entry.at / 1e9 for entry, end in zip(history, [*ends, now if open_end else last.at / 1e9], strict=True)
+    ]
+    longest = max(spans) or 1.0
+    text.append("\n")
+    for n, (entry, span) in enumerate(zip(history, spans, strict=True)):
+        over = n == len(history) - 1 and not open_end
+        text.append(time.strftime("%H:%M:%S ", time.localtime(entry.at / 1e9)), "dim")
+        text.append(f" {theme.glyph(entry.to_code)} {theme.word(entry.to_code)} ", chip(entry.to_code))
+        if not over:
+            bar = "━" * max(1, round(_BAR * span / longest)) if span >= 1 else ""
+            text.append(f" {bar} {_span(span)}", "dim")
+        if entry.cause and entry.cause != "made":
+            text.append(f"  {output.one_line(entry.cause)}", "dim italic")
+        text.append("\n")
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else output.duration(seconds)
+
+
+def outputs(facts: Facts) -> Text:
+    """The files of a job with their levels and sizes, what was held back and why, and what matched nothing."""
+    job, outcome = facts.job, facts.outcome
+    text = Text()
+    if not job.outputs:
+        says = "It has not stored anything yet." if job.status_code in ACTIVE_CODES else "It stored no outputs."
+        text.append(f"{says}\n", "italic dim")
+    sizes = {stored.path: stored for stored in outcome.outputs} if outcome else {}
+    width = max((len(path) for path in job.outputs), default=0)
+    for path, level in sorted(job.outputs.items()):
+        stored = sizes.get(path)
+        size = "" if stored is None else output.size(stored.size)
+        text.append(f"{output.one_line(path):<{min(width, 60)}}  ")
+        text.append(f"{size:>10}  {level.replace('_', ' ')}", "dim")
+        if stored is not None and stored.row_count is not None:
+            text.append(f"  {stored.row_count} × {stored.col_count}", "dim")
+        text.append("\n")
+        reason = job.level4_excluded_files.get(path)
+        if reason:
+            text.append(f"  ◌ held back: {output.one_line(reason)}\n", _blocked())
+    if job.outputs:
+        text.append(f"\nin {facts.outputs_in}\n", "dim")
+    if outcome is not None:
+        for pattern in outcome.unmatched_patterns:
+            text.append(f"✘ no match for {output.one_line(pattern)}\n", "bold")
+        for path, why in outcome.refused.items():
+            text.append(f"✘ {output.one_line(path)}: {output.one_line(why)}\n", "bold")
+    if job.unmatched_outputs:
+        text.append("\nmade, but not declared:\n", "dim")
+        for path in job.unmatched_outputs:
+            text.append(f"  {output.one_line(path)}\n")
+    return text
+
+
+def _blocked() -> Style:
+    found = theme.colours(StatusCode.WAITING_PAUSED)
+    return Style(color=found.text, bgcolor=found.background)
+
+
+def graph(facts: Facts, width: int) -> Text:
+    """What the job needs and what needs it, drawn with the states of each; as a list where there is no room."""
+    from jobrunner_cli.graphs.listing import listing
+    from jobrunner_cli.graphs.terminal import drawing
+
+    around = facts.around
+    marks = {name: Mark(glyph="·", word="no job yet") for name in around.needs}
+    for name, code in around.codes.items():
+        here = " ◂" if name == facts.job.action else ""
+        marks[name] = Mark(glyph=theme.glyph(code), word=f"{theme.word(code)}{here}", style=str(chip(code)))
+    try:
+        lines = drawing(around.needs, marks, width=width) or listing(around.needs, marks, width=width)
+    except ValueError as problem:
+        return Text(f"This cannot be drawn: {problem}", "italic")
+    text = Text(no_wrap=True)
+    for line in lines:
+        for piece, style in line:
+            text.append(piece, style)
+        text.append("\n")
+    if around.left_out:
+        text.append(f"and {around.left_out} more actions\n", "dim italic")
+    return text

@@ -1,0 +1,197 @@
+"""The pane: details with reasons and timeline, log, graph, outputs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from textual.widgets import Static
+
+from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.store import changes
+from jobrunner_cli.tui.pane import Tab
+from support.live_view import View, a_job, settings_at, watching
+from support.store import make_outcome, new_database
+
+S = StatusCode
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """A small pipeline: one ended, one failed, one that waits."""
+    clean = a_job("aaaa", S.SUCCEEDED, action="clean", outputs={"output/ages.csv": "moderately_sensitive"},
+                  level4_excluded_files={"output/ages.csv": "it has a patient_id column"})  # fmt: skip
+    fit = a_job("bbbb", S.NONZERO_EXIT, action="fit", requires_outputs_from=("clean",), status_message="exit code 3")
+    extract = a_job("cccc", S.WAITING_ON_WORKERS, action="extract", age=7200)
+    report = a_job(
+        "dddd", S.WAITING_ON_DEPENDENCIES, action="report", age=7200,
+        requires_outputs_from=("clean", "extract"), wait_for_job_ids=("cccc",),
+    )  # fmt: skip
+    with closing(new_database(tmp_path, clean, fit, extract, report)) as conn:
+        changes.record_verdict(conn, clean, make_outcome(), time.time_ns())
+        changes.pause(conn, "job", "cccc", time.time())
+    month = time.strftime("%Y-%m", time.gmtime(fit.completed_at))
+    log = tmp_path / "high_privacy" / "logs" / month / "os-job-bbbb" / "logs.txt"
+    log.parent.mkdir(parents=True)
+    stamp = "2026-01-02T03:04:05.000000000Z"
+    lines = [f"{stamp} line {n} of the fit {'and so on ' * 30 if n == 7 else ''}" for n in range(1, 301)]
+    log.write_text("\n".join([*lines, f"{stamp} \x1b[31mred\x1b[0m \x1b]0;title\x07end", "", "", "exit_code: 3", ""]))
+    return tmp_path
+
+
+def test_details_say_why_a_job_waits_and_for_whom(workdir: Path):
+    async def test(view: View) -> None:
+        await view.shows("it needs extract (cccc), which is waiting_on_workers", "waits for", "no runner is at work")
+
+    watching(settings_at(workdir), test, first_job="dddd", size=(200, 50))
+
+
+def test_a_paused_job_is_marked_and_says_so(workdir: Path):
+    async def test(view: View) -> None:
+        await view.shows("extract ‖", "is paused since")
+
+    watching(settings_at(workdir), test, first_job="cccc", size=(200, 50))
+
+
+def test_the_timeline_grows_while_one_looks(workdir: Path):
+    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.queries import job_by_id
+
+    async def test(view: View) -> None:
+        await view.shows("ws/extract")
+        with closing(connect(workdir / "db.sqlite")) as conn:
+            job = job_by_id(conn, "cccc")
+            changes.advance(conn, job, (S.PREPARING,), now_ns=time.time_ns(), message="Preparing", cause="its turn")
+        await view.shows("● preparing", "its turn", "has run for")
+
+    watching(settings_at(workdir), test, first_job="cccc", size=(200, 50))
+
+
+def test_samples_of_a_running_job_are_shown(workdir: Path):
+    with closing(sqlite3.connect(workdir / "metrics.sqlite")) as metrics:
+        metrics.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY, metrics TEXT)")
+        sample = {"cpu_sample": 87.4, "cpu_mean": 50, "cpu_peak": 99, "mem_mb_sample": 512.2, "mem_mb_peak": 800}
+        metrics.execute("INSERT INTO jobs VALUES ('eeee', ?)", (json.dumps(sample),))
+        metrics.commit()
+    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.mapper import insert
+
+    with closing(connect(workdir / "db.sqlite")) as conn:
+        insert(conn, a_job("eeee", S.EXECUTING, action="busy", age=100))
+
+    async def test(view: View) -> None:
+        await view.shows("CPU", "87%", "512M", "now 87 %, mean 50 %, peak 99 %", "peak 800 MiB")
+
+    watching(settings_at(workdir), test, first_job="eeee", size=(160, 40))
+
+
+def test_the_graph_has_what_a_job_needs_and_what_needs_it(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("3")
+        await view.shows("✔ succeeded", "report", "waiting ◂")
+        graph = view.main.pane.query_one("#graph", Static).render().plain
+        assert "extract" in graph
+        assert "fit" not in graph
+
+    watching(settings_at(workdir), test, first_job="dddd", size=(160, 40))
+
+
+def test_outputs_name_level_and_what_was_held_back(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("4")
+        await view.shows("output/ages.csv", "moderately sensitive", "held back: it has a patient_id column")
+
+    watching(settings_at(workdir), test, first_job="aaaa", size=(160, 40))
+
+
+def test_a_log_is_shown_from_its_end_searched_and_wrapped(workdir: Path):
+    async def test(view: View) -> None:
+        log = view.main.pane.log_pane
+        await view.press("2")
+        await view.shows("exit_code: 3", "red  ]0;title end")
+        assert log.lines[0] == "line 1 of the fit "
+        await view.press("ctrl+f", *"line 7 of")
+        await view.shows("line 7 of the fit and so on")
+        assert not log.follows
+        wrapped = log.virtual_size.height
+        await view.press("escape", "w")
+        assert log.virtual_size.height < wrapped
+        await view.press("F")
+        assert log.follows
+        await view.shows("exit_code: 3")
+
+    watching(settings_at(workdir), test, first_job="bbbb", size=(100, 40))
+
+
+def test_hits_are_gone_through_in_both_directions(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("2")
+        await view.shows("exit_code: 3")
+        await view.press("ctrl+f", *"line 1", "enter", "escape")
+        log = view.main.pane.log_pane
+        assert log.search("line 20") == 11
+        assert log.next_hit(1)[1] == 11
+        first = log.next_hit(1)[0]
+        assert log.next_hit(-1)[0] == first - 1
+
+    watching(settings_at(workdir), test, first_job="bbbb", size=(100, 40))
+
+
+def test_a_job_without_a_log_says_why(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("2")
+        await view.shows("(it has not started yet)")
+
+    watching(settings_at(workdir), test, first_job="cccc")
+
+
+def test_another_job_has_another_log(workdir: Path):
+    async def test(view: View) -> None:
+        await view.shows("exit_code: 3")
+        view.main.table.go_to("dddd")
+        await view.hides("exit_code: 3")
+        await view.shows("(it has not started yet)")
+
+    watching(settings_at(workdir), test, first_job="bbbb", first_tab=Tab.LOG)
+
+
+def test_the_pane_can_have_the_whole_screen(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("z")
+        assert not view.main.table.display or view.main.has_class("only-pane")
+        await view.hides("workspace ws")
+        await view.press("z")
+        await view.shows("workspace ws")
+        await view.hides("1 Details")
+        await view.press("z")
+        await view.shows("workspace ws", "1 Details")
+
+    watching(settings_at(workdir), test, size=(80, 24))
+
+
+def test_the_pager_gets_the_whole_log(workdir: Path, tmp_path: Path):
+    from jobrunner_cli.tui import pager
+
+    script = tmp_path / "pager.sh"
+    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/paged\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    assert pager.feed(settings_at(workdir), "bbbb", [str(script)])
+    paged = (tmp_path / "paged").read_text().splitlines()
+    assert paged[0] == "line 1 of the fit "
+    assert paged[300] == "red  ]0;title end"
+    assert not pager.feed(settings_at(workdir), "cccc", [str(script)])
+
+
+def test_tab_goes_from_the_list_to_the_pane_and_back(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("tab")
+        assert view.main.pane.has_focus_within
+        await view.press("tab")
+        assert view.main.table.has_focus
+
+    watching(settings_at(workdir), test)

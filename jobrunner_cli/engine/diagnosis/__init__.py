@@ -1,0 +1,1 @@
+"""Whether everything is there that jobs need, looked at without changing anything."""

@@ -53,6 +53,12 @@ coverage *args: _ready
     @"{{ python }}" -m coverage combine --quiet
     @"{{ python }}" -m coverage report
 
+# kill, cancel and starve the runner at every single step of a job, which takes a quarter of an hour
+[no-exit-message]
+chaos *args: _ready
+    @"{{ python }}" docker/engine.py --quiet || true
+    @JOBRUNNER_TESTS_EVERY_STEP=1 "{{ python }}" -m pytest tests/chaos "$@"
+
 # fuzz the reading of project.yaml with mutated real studies: --seconds 60, --seed N
 [no-exit-message]
 fuzz *args: _ready
@@ -103,6 +109,11 @@ engine *args: _ready
 [no-exit-message]
 engine-stop *args: _ready
     @"{{ python }}" docker/engine.py stop "$@"
+
+# make the pictures of the live view in docs/screenshots anew, from a real run of the example study
+[no-exit-message]
+screenshots: _ready
+    @"{{ python }}" docs/screenshots.py
 
 # measure: all benchmarks, or the named one with its options
 [no-exit-message]

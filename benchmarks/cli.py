@@ -2,7 +2,8 @@
 
     python benchmarks/cli.py [--rounds 15]
 
-`jobrunner --help`, and `jobrunner jobs ls` on a database of 100,000 finished jobs. Medians of interleaved rounds.
+`jobrunner --help`, and, with a database of 100,000 finished jobs, `jobrunner jobs ls` and the answers to a Tab for a
+command, a job, a workspace, an action of a study and an image. Medians of interleaved rounds.
 """
 
 from __future__ import annotations
@@ -52,6 +53,17 @@ def make_database(path: Path) -> None:
             )
 
 
+def make_study(path: Path) -> Path:
+    """The repository of a small study."""
+    actions = "".join(f"  a{number}:\n    run: python:v2 python x.py\n" for number in range(20))
+    path.mkdir()
+    (path / "project.yaml").write_text(f"version: '4'\nactions:\n{actions}")
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for words in (("init", "-q", "-b", "main"), ("add", "."), (*who, "commit", "-q", "-m", "A study")):
+        subprocess.run(["git", *words], cwd=path, check=True)
+    return path
+
+
 def cpu_of(command: list[str], environment: dict[str, str]) -> float:
     """User and system seconds of one run of a command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,11 +80,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base:
         environment = {**os.environ, "WORKDIR": base}
         make_database(Path(base) / "db.sqlite")
+        study = make_study(Path(base) / "study")
         jobrunner = str(Path(sys.executable).with_name("jobrunner"))
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "jobrunner --help": [jobrunner, "--help"],
             f"jobs ls of {JOBS}": [jobrunner, "jobs", "ls"],
+            "Tab: command": [jobrunner, "__complete", "zsh", "jobs", ""],
+            "Tab: job": [jobrunner, "__complete", "zsh", "jobs", "show", ""],
+            "Tab: workspace": [jobrunner, "__complete", "zsh", "workspaces", "show", ""],
+            "Tab: action": [jobrunner, "__complete", "zsh", "add-job", str(study), ""],
+            "Tab: image": [jobrunner, "__complete", "zsh", "images", "pull", ""],
         }
         figures: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(rounds):

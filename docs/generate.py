@@ -1,4 +1,4 @@
-"""Writes the pages that derive from the code: states.md, settings.md, commands.md.
+"""Writes what derives from the code: states.md, settings.md, commands.md, and what completion goes by.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 if one of them is not what it would write
@@ -6,9 +6,11 @@ python docs/generate.py --check    exit 1 if one of them is not what it would wr
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -96,7 +98,33 @@ def _help_pages() -> Iterator[tuple[str, str]]:
         yield " ".join(("jobrunner", *path)), "\n".join(line.rstrip() for line in result.output.splitlines())
 
 
-PAGES = {"states.md": states_page, "settings.md": settings_page, "commands.md": commands_page}
+def completion_tree() -> str:
+    """The commands with their options and arguments, as completion reads them."""
+    from typer.main import get_command
+
+    from jobrunner_cli.cli import app
+    from jobrunner_cli.commands.completion_tree import command_tree
+
+    return json.dumps(command_tree(get_command(app)), indent=1, ensure_ascii=False) + "\n"
+
+
+def completion_script(shell: str) -> str:
+    """The script of a shell, for those who install from a checkout."""
+    from jobrunner_cli.completion_scripts import script
+
+    return script(shell)
+
+
+#: File, seen from here -> what makes it.
+PAGES: dict[str, Callable[[], str]] = {
+    "states.md": states_page,
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "../jobrunner_cli/completion_tree.json": completion_tree,
+    "../completions/jobrunner.bash": partial(completion_script, "bash"),
+    "../completions/_jobrunner": partial(completion_script, "zsh"),
+    "../completions/jobrunner.fish": partial(completion_script, "fish"),
+}
 
 
 def main(arguments: list[str]) -> int:

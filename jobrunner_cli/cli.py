@@ -29,19 +29,30 @@ class Root(CommandGroup):
         "add-job": _entry("add_job", "add_job", "Ask for actions of a study."),
         "run": _entry("run", "run", "Run the jobs that were asked for."),
         "sync": _entry("sync", "sync", "Take job requests from a job-server, and tell it what becomes of them."),
-        "jobs": _entry("jobs", "app", "List jobs, look at one, read its log, end it."),
+        "jobs": _entry("jobs", "app", "List jobs, look at one, read its log, end it, hold it up, run it again."),
+        "tui": _entry("tui", "tui", "Watch the jobs live, and act on them."),
+        "flags": _entry("flags", "app", "Show and set flags: paused, mode, manual-db-maintenance."),
+        "prepare-for-reboot": _entry(
+            "prepare_for_reboot", "prepare_for_reboot", "Put running jobs back before a restart."
+        ),
         "images": _entry("images", "app", "List and fetch the images that jobs run in."),
         "project": _entry("project", "app", "Check a study's project.yaml before anything runs."),
         "workspaces": _entry("workspaces", "app", "List workspaces, pack one away, bring it back."),
         "manifests": _entry("manifests", "app", "See to the lists of what is in each workspace."),
         "prune": _entry("prune", "prune", "Show what may go, and remove it."),
+        "status": _entry("status", "status", "Say how things are, for people and for monitoring."),
         "migrate": _entry("migrate", "migrate", "Make the database, or upgrade it."),
+        "backup": _entry("backup", "backup", "Copy the database to a file, and check the copy."),
+        "restore": _entry("backup", "restore", "Put such a copy in the database's place."),
         "config": _entry("config", "config", "Show every setting and where it comes from."),
+        "doctor": _entry("doctor", "doctor", "Look whether everything is there that jobs need."),
+        "completion": _entry("completion", "app", "Have the shell complete what you type."),
     }
 
 
 app = typer.Typer(
     cls=Root,
+    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=f"""Run the actions of a study, each in its own locked-down container, and keep what they promise.

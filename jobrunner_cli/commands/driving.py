@@ -32,14 +32,16 @@ def drive(
     until_idle: bool,
     only: Callable[[Sequence[Job]], Collection[str]] | None = None,
     quiet: bool = False,
+    log_format: str | None = None,
 ) -> ExitCode:
     """Run the loop in this process until it is idle or told to leave, and say what happened; `quiet` says less.
 
-    Raises RunnerActiveError if another process runs it already.
+    With a `log_format`, `text` or `json`, there are log lines in place of the live table. Raises RunnerActiveError if another process runs it already.
     """
-    live = on_terminal() and not quiet
+    live = on_terminal() and not quiet and log_format is None
     progress = Progress(live=live)
-    service_log.configure(settings, Masker(settings.secrets()), None if live or quiet else sys.stderr)
+    stream = None if live or quiet else sys.stderr
+    service_log.configure(settings, Masker(settings.secrets()), stream, as_json=log_format == "json")
     executor = make_executor(settings)
     if not executor.isolates and not quiet:
         diagnostics.notice(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from jobrunner_cli.commands.groups import CommandGroup, Entry
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.executors.protocol import Executor
+    from jobrunner_cli.engine.settings import Settings
 
 
 class Images(CommandGroup):
@@ -28,6 +32,7 @@ def images() -> None:
     \b
     Examples:
       jobrunner images ls
+      jobrunner images pull
       jobrunner images pull python:v2
     """
 
@@ -66,27 +71,80 @@ def ls(as_json: Annotated[bool, typer.Option("--json", help="Print the images as
 
 
 def pull(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Such as python:v2, or with its registry.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE…]", help="Such as python:v2, or with its registry; without any, what is needed and missing."
+        ),
+    ] = None,
+    allowed: Annotated[
+        bool,
+        typer.Option("--allowed", help="Fetch all images that studies may use: the versions here anew, else latest."),
+    ] = False,
 ) -> None:
     """Fetch images from the registry; jobs never do that by themselves.
 
+    Without names: the images that unfinished jobs need and that are not here, and that of the
+    check for database maintenance if it is enabled.
+
     \b
     Examples:
+      jobrunner images pull                           what waiting jobs need
       jobrunner images pull python:v2 ehrql:v1
+      jobrunner images pull --allowed
     """
-    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli import diagnostics
     from jobrunner_cli.commands.loading import load_settings
+    from jobrunner_cli.engine.errors import ExitCode, UsageError
+    from jobrunner_cli.engine.running.needed_images import allowed_images
     from jobrunner_cli.engine.running.session import make_executor
 
+    if images and allowed:
+        msg = "--allowed names all images by itself"
+        raise UsageError(msg, hint="leave the names out, or --allowed")
     settings = load_settings()
     executor = make_executor(settings)
-    for image in images:
-        name = image if "/" in image else f"{settings.docker_registry}/{image}"
-        told: set[str] = set()
+    if images:
+        for image in images:
+            _fetch(executor, image if "/" in image else f"{settings.docker_registry}/{image}")
+        return
+    wanted = allowed_images(settings, executor.images()) if allowed else _missing(settings, executor)
+    if not wanted:
+        diagnostics.notice("Nothing to fetch: every image that unfinished jobs need is here.")
+    failed = [name for name in wanted if not _try_to_fetch(executor, name)]
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _missing(settings: Settings, executor: Executor) -> list[str]:
+    from jobrunner_cli.commands.loading import reading
+    from jobrunner_cli.engine.running.needed_images import missing_images
+    from jobrunner_cli.engine.store import queries
+    from jobrunner_cli.engine.store.database import ensure_migrated
+
+    ensure_migrated(settings.database_path)
+    with reading(settings) as database:
+        return missing_images(queries.active_jobs(database.connection), settings, executor.images())
+
+
+def _try_to_fetch(executor: Executor, name: str) -> bool:
+    """Whether it could be fetched; one that the registry refuses is told and must not hold up the others."""
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.engine.errors import ExecutorError
+
+    try:
+        _fetch(executor, name)
+    except ExecutorError as error:
+        diagnostics.error(error)
+        return False
+    return True
+
+
+def _fetch(executor: Executor, name: str) -> None:
+    from jobrunner_cli import output
+    from jobrunner_cli.commands.fetching import fetching
+
+    with fetching(name) as tell:
         for text in executor.pull(name):
-            # Each layer reports some dozen times a second how far it is.
-            step = text.partition(" [")[0]
-            if step not in told:
-                told.add(step)
-                diagnostics.notice(step)
-        output.line(f"{name} is here.")
+            tell(text)
+    output.line(f"{name} is here.")

@@ -1,40 +1,79 @@
-"""How jobs are shown: as rows of a table, as JSON, and one in full."""
+"""How a job is shown in a list: as a row of a table, and as JSON."""
 
 from __future__ import annotations
 
 import time
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import output, theme
 from jobrunner_cli.engine.states import State, state_of
-from jobrunner_cli.engine.store import queries
 
 if TYPE_CHECKING:
-    from jobrunner_cli.engine.settings import Settings
-    from jobrunner_cli.engine.store.database import Database
     from jobrunner_cli.engine.store.models import Job
 
 _SHORT_ID = 8
 
+#: The keys of a job, as `as_dict` gives them.
+JOB_KEYS = (
+    "id",
+    "job_request_id",
+    "workspace",
+    "action",
+    "state",
+    "status_code",
+    "status_message",
+    "repo_url",
+    "commit",
+    "run_command",
+    "requires_db",
+    "database_name",
+    "needs",
+    "wait_for",
+    "created_at",
+    "started_at",
+    "completed_at",
+    "updated_at",
+)
 
-def columns() -> list[output.Column]:
-    """The columns of `jobs ls`."""
+
+def columns(*, utc: bool = False) -> list[output.Column]:
+    """The columns of `jobs ls`; with `utc`, the times themselves stand in place of ages."""
     now = time.time()
+    if utc:
+        times = [
+            output.Column(title="CREATED", value=lambda job: output.utc(job.created_at) or "", yields=3),
+            output.Column(title="STARTED", value=lambda job: output.utc(job.started_at) or "", optional=True, yields=4),
+            output.Column(title="ENDED", value=lambda job: output.utc(job.completed_at) or "", optional=True, yields=5),
+        ]
+    else:
+        times = [
+            output.Column(title="AGE", value=lambda job: output.ago(job.created_at, now), right=True, yields=3),
+            output.Column(title="TIME", value=lambda job: run_time(job, now), right=True, optional=True, yields=4),
+        ]
     return [
         output.Column(title="", value=lambda job: theme.glyph(job.status_code), style=_style, ornament=True),
-        output.Column(title="ID", value=lambda job: job.id, yields=4, least=_SHORT_ID, prefix=True),
-        output.Column(title="WORKSPACE", value=lambda job: job.workspace, yields=6, least=9),
-        output.Column(title="ACTION", value=lambda job: job.action, yields=5, least=12),
+        output.Column(title="ID", value=lambda job: job.id, yields=2, least=_SHORT_ID, prefix=True),
+        output.Column(title="WORKSPACE", value=lambda job: job.workspace, yields=7, least=9),
+        output.Column(title="ACTION", value=lambda job: job.action, yields=6, least=12),
         output.Column(title="STATE", value=lambda job: theme.word(job.status_code), style=_style),
-        output.Column(title="AGE", value=lambda job: output.ago(job.created_at, now), right=True, yields=2),
-        output.Column(title="TIME", value=lambda job: _run_time(job, now), right=True, optional=True, yields=3),
+        *times,
+        output.Column(title="DB", value=_database, optional=True, yields=1),
+        output.Column(title="AGAIN", value=_restarts, optional=True, right=True, yields=1),
         output.Column(title="MESSAGE", value=_message, optional=True, yields=1),
     ]
 
 
 def _style(job: Job) -> str:
     return theme.style(job.status_code)
+
+
+def _database(job: Job) -> str:
+    return (job.database_name or "yes") if job.requires_db else ""
+
+
+def _restarts(job: Job) -> str:
+    """How often a job was started over."""
+    return f"{job.restarts}x" if job.restarts else ""
 
 
 def _message(job: Job) -> str:
@@ -45,7 +84,8 @@ def _message(job: Job) -> str:
     return first if state_of(job.status_code) is not State.SUCCEEDED or job.level4_excluded_files else ""
 
 
-def _run_time(job: Job, now: float) -> str:
+def run_time(job: Job, now: float) -> str:
+    """How long a job has run, or ran."""
     return output.duration((job.completed_at or now) - job.started_at) if job.started_at is not None else ""
 
 
@@ -71,109 +111,3 @@ def as_dict(job: Job) -> dict[str, Any]:
         "completed_at": output.utc(job.completed_at),
         "updated_at": output.utc(job.updated_at),
     }
-
-
-def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
-    """Everything about one job, as `jobs show --json` gives it."""
-    from jobrunner_cli.engine.running.log_reading import stored_log
-    from jobrunner_cli.engine.running.reasons import reasons
-
-    conn = database.connection
-    outcome = queries.result_of(conn, job.id)
-    log = stored_log(settings, job)
-    codes = queries.codes_of(conn, job.wait_for_job_ids)
-    sizes = {stored.path: stored.size for stored in outcome.outputs} if outcome else {}
-    return {
-        **as_dict(job),
-        "code_repo_url": job.action_repo_url or job.repo_url,
-        "code_commit": job.action_commit or job.commit,
-        "image_id": job.image_id,
-        "restarts": job.restarts,
-        "why": reasons(settings, database, job),
-        "hint": outcome.hint if outcome else None,
-        "exit_code": outcome.exit_code if outcome else None,
-        "dependencies": [{"id": job_id, "status_code": code.value} for job_id, code in codes.items()],
-        "outputs": [
-            {
-                "path": path,
-                "level": level,
-                "size": sizes.get(path),
-                "held_back": job.level4_excluded_files.get(path),
-            }
-            for path, level in sorted(job.outputs.items())
-        ],
-        "unmatched_patterns": list(outcome.unmatched_patterns) if outcome else [],
-        "unmatched_outputs": list(job.unmatched_outputs),
-        "log": str(log) if log else None,
-        "kept": _kept(settings, job),
-        "outputs_directory": str(settings.high_workspace(job.workspace)) if job.outputs else None,
-        "history": [
-            {"at": output.utc(entry.at / 1e9), "status_code": entry.to_code.value, "cause": entry.cause}
-            for entry in queries.history_of(conn, job.id)
-        ],
-    }
-
-
-def _kept(settings: Settings, job: Job) -> str | None:
-    """The directory that an ended job left to the operator."""
-    from jobrunner_cli.engine.jobfiles.layout import JobDirectory
-    from jobrunner_cli.engine.states import KEPT_CODES
-
-    root = JobDirectory.of(settings.high_privacy_volume_dir, job.id).root
-    return str(root) if job.status_code in KEPT_CODES and root.exists() else None
-
-
-def show(view: dict[str, Any]) -> None:
-    """One job for people."""
-    from jobrunner_cli.engine.states import StatusCode
-
-    code = StatusCode(view["status_code"])
-    title = output.one_line(f"{theme.glyph(code)} {view['workspace']}/{view['action']}: {theme.word(code)}")
-    output.line(output.styled(title, theme.style(code)))
-    output.pairs(
-        {
-            "message": view["status_message"] or "",
-            "hint": view["hint"] or "",
-            "why": "\n".join(view["why"]),
-            "id": view["id"],
-            "request": view["job_request_id"],
-            "code": f"{view['code_repo_url']} at {view['code_commit'] or ''}",
-            "command": view["run_command"] or "",
-            "needs": ", ".join(view["needs"]),
-            "created": view["created_at"] or "",
-            "started": view["started_at"] or "",
-            "ended": view["completed_at"] or "",
-            "exit code": "" if view["exit_code"] is None else str(view["exit_code"]),
-            "restarts": str(view["restarts"] or ""),
-            "log": view["log"] or "",
-            "kept": f"{view['kept']}\nto remove it: jobrunner jobs kill {view['id']} --cleanup" if view["kept"] else "",
-            "no match for": "\n".join(view["unmatched_patterns"]),
-            "not declared": "\n".join(view["unmatched_outputs"]),
-            "outputs in": view["outputs_directory"] or "",
-        }
-    )
-    _show_indented(view["outputs"], _output_columns())
-    if view["history"]:
-        output.line("history")
-        _show_indented(view["history"], _history_columns())
-
-
-def _output_columns() -> list[output.Column]:
-    return [
-        output.Column(title="", value=lambda item: item["path"]),
-        output.Column(
-            title="", value=lambda item: "" if item["size"] is None else output.size(item["size"]), right=True
-        ),
-        output.Column(title="", value=lambda item: item["level"]),
-        output.Column(title="", value=lambda item: f"held back: {item['held_back']}" if item["held_back"] else ""),
-    ]
-
-
-def _history_columns() -> list[output.Column]:
-    return [output.Column(title="", value=itemgetter(key)) for key in ("at", "status_code", "cause")]
-
-
-def _show_indented(rows: list[dict[str, Any]], columns: list[output.Column]) -> None:
-    """Rows without titles, below a line that says what they are."""
-    for pieces in output.lines(rows, columns, None)[1:]:
-        output.line("  " + "".join(text for text, _ in pieces))

@@ -137,14 +137,13 @@ def _remove_kept(settings: Settings, database: Database, found: Sequence[Prunabl
     problems: dict[str, str] = {}
     if jobs:
         with database.transaction() as conn:
-            wishes = [intents.append(conn, IntentKind.CLEANUP, job_id, "prune", time.time()) for job_id in jobs]
+            asked = {job: (intents.append(conn, IntentKind.CLEANUP, job, "prune", time.time()),) for job in jobs}
         try:
-            # One runner answers all of them, for whichever job it was begun.
-            answers = wait_for_answers(settings, jobs[0], wishes)
+            answers = wait_for_answers(settings, asked)
         except UnreachableError:
             diagnostics.notice("What was asked for is noted: the next runner does it.")
             raise
-        problems = {job_id: text for job_id, text in zip(jobs, answers, strict=True) if "cannot be removed" in text}
+        problems = {job_id: text for job_id, text in answers.items() if "cannot be removed" in text}
     if unknown:
         try:
             # A runner removes them when it starts.

@@ -11,6 +11,12 @@ def run(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="Return when nothing can move without an operator.")
     ] = False,
+    daemon: Annotated[
+        bool, typer.Option("--daemon", help="Be a service: with sync, and whatever else is always to be at work.")
+    ] = False,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="text|json", help="The form of log lines on stderr.")
+    ] = None,
 ) -> None:
     """Run the jobs that were asked for, in the order of their needs.
 
@@ -20,13 +26,27 @@ def run(
 
     With --until-idle the exit code is 1 if a job failed, and what still waits is named.
 
+    With --daemon it also speaks to the job-server and samples what jobs use, tells systemd how it
+    goes, and takes over numbers of workers, weights and the log level on SIGHUP. SIGTERM gives it
+    DRAIN_TIMEOUT seconds to leave. docs/operations.md says how to set it up.
+
     \b
     Examples:
       jobrunner run
       jobrunner run --until-idle
+      jobrunner run --daemon --log-format json
       EXECUTOR=process jobrunner run --until-idle     without a container engine, on dummy data
     """
     from jobrunner_cli.commands.driving import drive
     from jobrunner_cli.commands.loading import load_settings
 
-    raise typer.Exit(drive(load_settings(), until_idle=until_idle))
+    if log_format not in {None, "text", "json"}:
+        raise typer.BadParameter("--log-format is text or json")
+    if daemon and until_idle:
+        raise typer.BadParameter("--daemon goes on until it is ended, and so does not go with --until-idle")
+    settings, as_json = load_settings(), log_format == "json"
+    if daemon:
+        from jobrunner_cli.commands.serving import serve
+
+        raise typer.Exit(serve(settings, log_as_json=as_json))
+    raise typer.Exit(drive(settings, until_idle=until_idle, log_format=log_format))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jobrunner_cli import diagnostics
 from jobrunner_cli.engine.errors import ExitCode, RunnerActiveError
+from jobrunner_cli.engine.operations import answers
 from jobrunner_cli.engine.states import State, StatusCode, state_of
-from jobrunner_cli.engine.store import intents, queries
+from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Database
 from jobrunner_cli.engine.store.locks import holder_pid
 
@@ -58,18 +59,17 @@ def needed_for(rows: Sequence[Job], job_ids: Collection[str]) -> set[str]:
     return wanted
 
 
-def wait_for_answers(settings: Settings, job_id: str, wishes: Sequence[int]) -> list[str]:
-    """The answers to what was asked for a job: from the runner that is at work, or given by one in this process.
+def wait_for_answers(settings: Settings, asked: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Job id -> the answer to the wishes for it: from the runner that is at work, or given by one in this process.
 
     Raises KeyboardInterrupt if that one is told to leave before it has answered.
     """
     driven = False
     with Database(settings.database_path, readonly=True) as database:
         while True:
-            rows = [intents.intent_by_id(database.connection, wish) for wish in wishes]
-            answers = [row.answer or "" for row in rows if row is not None and row.answered_at is not None]
-            if len(answers) == len(wishes):
-                return answers
+            given = answers(database.connection, asked)
+            if len(given) == len(asked):
+                return given
             if driven:
                 raise KeyboardInterrupt
             if holder_pid(settings.runner_lock_path) is not None:
@@ -78,7 +78,7 @@ def wait_for_answers(settings: Settings, job_id: str, wishes: Sequence[int]) -> 
             try:
                 from jobrunner_cli.commands.driving import drive
 
-                drive(settings, until_idle=True, only=lambda rows: {job_id}, quiet=True)
+                drive(settings, until_idle=True, only=lambda rows: asked.keys(), quiet=True)
                 driven = True
             except RunnerActiveError:
                 continue

@@ -162,6 +162,8 @@ def unarchive(
             msg = f"workspace {workspace} has not one archive: {names}"
             raise JobFilesError(msg, hint=f"leave only one in {places.archive.parent}")
         extent, prefix = packing.inspect(found[0], workspace, stop=_NEVER)
+        with file_errors(f"unpack {found[0]}"):
+            os.close(make_directories(places.directory.parent, durable=True))
         if check_space:
             need = extent.size + extent.files * _OVERHEAD_PER_FILE
             _require_space(places.directory.parent, need, f"workspace {workspace}")
@@ -179,7 +181,6 @@ def unarchive(
 
 def _unpack(places: _Places, archive: Path, prefix: str, extent: packing.Extent, tell: Tell) -> None:
     with file_errors(f"unpack {archive}"):
-        os.close(make_directories(places.directory.parent, durable=True))
         _remove(places.unpacked)
     packing.unpack(
         archive,

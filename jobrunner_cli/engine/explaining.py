@@ -9,7 +9,8 @@ from fractions import Fraction
 from jobrunner_cli.engine.foreseeing import in_order, run_time_left
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
 from jobrunner_cli.engine.states import TABLE, State, StatusCode
-from jobrunner_cli.engine.work import ActiveJob, World, quote_names
+from jobrunner_cli.engine.work import ActiveJob, quote_names
+from jobrunner_cli.engine.world import World
 
 #: Jobs of a chain that are named; what is between the first ones and the one that blocks is counted.
 _MOST_LINKS = 6
@@ -35,8 +36,8 @@ def reasons_of(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[
     """What a waiting job waits for; nothing for one that runs. Capacity counts only where nothing else does."""
     if job.state is State.RUNNING:
         return []
-    reasons = [*_held_up(job, world), *_dependency_reasons(job, jobs, world)]
-    return reasons or _capacity_reasons(job, jobs, world)
+    held = _held_up(job, world)
+    return [*held, *_dependency_reasons(job, jobs, world, held)] or _capacity_reasons(job, jobs, world)
 
 
 def _held_up(job: ActiveJob, world: World) -> list[Reason]:
@@ -49,7 +50,7 @@ def _held_up(job: ActiveJob, world: World) -> list[Reason]:
             world.paused_workspaces.get(job.workspace),
             f"jobrunner jobs resume --workspace {job.workspace}",
         ),
-        ("this job is", world.paused_jobs.get(job.id), f"jobrunner jobs resume {job.id}"),
+        (f"job {job.id} is", world.paused_jobs.get(job.id), f"jobrunner jobs resume {job.id}"),
     ):
         if since:
             found.append(Reason(text=f"{scope} paused since {since}", change=f"{command} ends that"))
@@ -67,8 +68,13 @@ def _held_up(job: ActiveJob, world: World) -> list[Reason]:
     return found
 
 
-def _dependency_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[Reason]:
-    """For each job that it waits for, the chain down to the one that really blocks, and why that one does."""
+def _dependency_reasons(
+    job: ActiveJob, jobs: Sequence[ActiveJob], world: World, known: Sequence[Reason]
+) -> list[Reason]:
+    """For each job that it waits for, the chain down to the one that really blocks, and why that one does.
+
+    What is `known` to hold up the job itself, such as a paused backend, is not said again of others.
+    """
     by_id: Mapping[str, ActiveJob] = {other.id: other for other in jobs}
     found = []
     for needed in job.wait_for:
@@ -79,7 +85,8 @@ def _dependency_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World)
         text = "it needs " + ", which needs ".join(_links(chain)) + f", which is {last.code.value}"
         change = f"it can start when {_name(last)} has succeeded"
         if last.state is State.PENDING:
-            inner = reasons_of(last, jobs, world)
+            own = _held_up(last, world) or _capacity_reasons(last, jobs, world)
+            inner = [reason for reason in own if reason not in known]
             if inner:
                 text += ": " + "; ".join(reason.text for reason in inner)
                 change = f"{inner[0].change}; then {_name(last)} can run"
@@ -136,7 +143,7 @@ def _capacity_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -
                 job_ids=tuple(other.id for other in ahead),
             )
         )
-    elif job.code in WAITS_FOR_CAPACITY:
+    elif not found and job.code in WAITS_FOR_CAPACITY:
         found.append(Reason(text="it is the next in the queue", change="it starts as soon as there is room"))
     return found
 

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
 from jobrunner_cli.engine.states import State, StatusCode
-from jobrunner_cli.engine.work import ActiveJob, World
+from jobrunner_cli.engine.work import ActiveJob
+from jobrunner_cli.engine.world import World
 
 #: (workspace, action) -> the usual seconds of a run
 RunTimes = Mapping[tuple[str, str], float]

@@ -9,6 +9,7 @@ from typing import Any
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LARGEST = 2**63 - 1
+_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class MalformedError(ValueError):
@@ -105,6 +106,23 @@ def parse_size(text: str) -> int:
     if bytes_ > _LARGEST:
         raise MalformedError("a size that a machine can have")
     return bytes_
+
+
+def parse_duration(text: str, base: Path | None = None) -> float:
+    """Seconds, more than 0, from a duration such as `90`, `90s`, `30m`, `1.5h` or `7d`. Raises MalformedError."""
+    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([smhd]?)", text.strip().lower())
+    seconds = float(match[1]) * _DURATIONS[match[2]] if match is not None else 0.0
+    if seconds <= 0:
+        raise MalformedError("a duration such as 90s, 30m, 2h or 7d")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in the largest unit that it is a multiple of: `90m`, `2h`; `parse_duration` reads it back."""
+    for unit in ("d", "h", "m"):
+        if seconds % _DURATIONS[unit] == 0:
+            return f"{seconds / _DURATIONS[unit]:.0f}{unit}"
+    return f"{seconds:.12g}s"
 
 
 def format_size(size: int) -> str:

@@ -209,6 +209,18 @@ def _outline_retry(settings: Settings, conn: Connection, job: Job) -> Step:
     return Step(job=job, what="run it anew, as a request of its own for the same commit")
 
 
+def superseded(conn: Connection, jobs: Iterable[Job]) -> set[str]:
+    """The ids of those of these jobs of whose action the workspace has a newer job: running them again is nobody's wish."""
+    by_workspace: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_workspace.setdefault(job.workspace, []).append(job)
+    found: set[str] = set()
+    for workspace, group in by_workspace.items():
+        newest = queries.newest_jobs(conn, workspace, {job.action for job in group})
+        found.update(job.id for job in group if job.action in newest and newest[job.action].id != job.id)
+    return found
+
+
 def _may_finalize_again(settings: Settings, job: Job) -> bool:
     ran = job.status_code is StatusCode.INTERNAL_ERROR and job.started_at is not None
     return ran and has_left_files(settings, job)

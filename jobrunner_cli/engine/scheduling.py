@@ -11,8 +11,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 from jobrunner_cli.engine.endings import ALREADY_FINISHED, STOPS, ended_by
+from jobrunner_cli.engine.forms import format_duration
 from jobrunner_cli.engine.states import State, StatusCode, state_of
-from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, IntentKind, World
+from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, IntentKind
+from jobrunner_cli.engine.world import World
 
 #: The codes of jobs that nothing but capacity holds up.
 WAITS_FOR_CAPACITY = frozenset({StatusCode.WAITING_ON_WORKERS, StatusCode.WAITING_ON_DB_WORKERS})
@@ -190,8 +192,9 @@ class _Look:
             return
         match snapshot.containers.get(job.id):
             case ContainerState.RUNNING:
-                if job.overuse is not None:
-                    self._decide(job, Decision(job_id=job.id, effect=EffectKind.HALT, cause=job.overuse))
+                excess = job.overuse or self._overrun(job)
+                if excess is not None:
+                    self._decide(job, Decision(job_id=job.id, effect=EffectKind.HALT, cause=excess))
             case ContainerState.EXITED:
                 if not self._world.draining:
                     self._decide(
@@ -209,6 +212,12 @@ class _Look:
                 self._decide(job, Decision(job_id=job.id, effect=EffectKind.RESET, cause="its start was lost"))
             case None:
                 self._decide(job, Decision(job_id=job.id, effect=EffectKind.RESET, cause="the container disappeared"))
+
+    def _overrun(self, job: ActiveJob) -> str | None:
+        """Why a job that executes has to be ended, if it has done so for too long."""
+        if job.time_limit is None or self._world.now - job.code_since <= job.time_limit:
+            return None
+        return f"it ran for more than {format_duration(job.time_limit)}, its time limit"
 
     def _interrupted_by_maintenance(self, job: ActiveJob) -> bool:
         # A command that has ended does not touch the database any more; its outputs may as well be kept.

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobrunner_cli.engine.errors import ConfigurationError, UsageError
-from jobrunner_cli.engine.forms import MalformedError, format_size
+from jobrunner_cli.engine.forms import MalformedError, format_duration, format_size
 from jobrunner_cli.engine.variables import VARIABLES, Variable
 
 _MASK = "********"
@@ -65,6 +65,9 @@ class Settings:
     medium_privacy_free_space_floor: int
     #: bytes that a job's directory may take up while it runs; None is no limit
     job_directory_limit: int | None
+    #: seconds that a job may run; None is no limit
+    job_time_limit: float | None
+    job_time_limits: Path
     #: `docker` or `process`
     executor: str
     docker_registry: str
@@ -82,6 +85,8 @@ class Settings:
     stats_poll_interval: float
     maintenance_poll_interval: float
     enable_maintenance_mode_thread: bool
+    #: seconds
+    drain_timeout: float
     loglevel: str
     debug_log_file: Path | None
     trace_log_level: str
@@ -213,6 +218,8 @@ def _value_text(variable: Variable, settings: Settings) -> str:
             return "*" if value is None else ", ".join(sorted(value)) or "none"
         case "default_job_memory_limit" | "level4_max_filesize" | "job_directory_limit" if value is not None:
             return format_size(value)
+        case "job_time_limit" if value is not None:
+            return format_duration(value)
         case "high_privacy_free_space_floor" | "medium_privacy_free_space_floor":
             return format_size(value)
     if value is None:

@@ -17,6 +17,7 @@ from jobrunner_cli.engine.forms import (
     one_of,
     parse_bool,
     parse_database_url,
+    parse_duration,
     parse_endpoint,
     parse_organisations,
     parse_path,
@@ -265,6 +266,17 @@ VARIABLES: tuple[Variable, ...] = (
         help="disk space that a job's directory may take up while it runs, code and inputs included: 50G; else no limit",
     ),
     Variable(
+        name="JOB_TIME_LIMIT",
+        parse=parse_duration,
+        help="how long a job may run before it is ended: 90s, 30m, 12h, 7d; else no limit",
+    ),
+    Variable(
+        name="JOB_TIME_LIMITS",
+        parse=parse_path,
+        default="job-time-limits.ini",
+        help="the file with the time limits of actions that have one of their own, of the form of the weights",
+    ),
+    Variable(
         name="EXECUTOR",
         parse=one_of("docker", "process", also={"jobrunner.executors.local:LocalDockerAPI": "docker"}),
         default="docker",
@@ -340,6 +352,12 @@ VARIABLES: tuple[Variable, ...] = (
         parse=parse_bool,
         default="false",
         help="check for database maintenance",
+    ),
+    Variable(
+        name="DRAIN_TIMEOUT",
+        parse=parse_positive,
+        default="120",
+        help="seconds that a service may take to store what is being stored when it is told to leave",
     ),
     Variable(name="LOGLEVEL", parse=_LEVEL, default="INFO", help="the least level of what the service logs"),
     Variable(

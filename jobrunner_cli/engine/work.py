@@ -184,8 +184,6 @@ class Snapshot:
     asked_at: float
     #: job id -> state of its container; a job without a container is absent
     containers: Mapping[str, ContainerState]
-    #: monotonic seconds at which the executor last came back after having been away; None if it never was
-    back_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +304,7 @@ class EffectKind(StrEnum):
     TERMINATE = "terminate"
     #: end the container and leave it and the files to the operator
     STOP = "stop"
-    #: end the container of a job that takes up too much disk; its outputs are stored as a failed command's
+    #: end the container of a job that takes up too much disk or time; its outputs are stored as a failed command's
     HALT = "halt"
     #: end and remove the container and the files, to start over
     RESET = "reset"
@@ -348,6 +346,8 @@ class ActiveJob:
     provisioned: bool = False
     #: it takes up more disk than it may: why it is to be ended
     overuse: str | None = None
+    #: seconds that its command may run; None is no limit
+    time_limit: float | None = None
     #: what its row says to people
     message: str | None = None
 
@@ -355,50 +355,6 @@ class ActiveJob:
     def state(self) -> State:
         """The coarse state."""
         return state_of(self.code)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shortage:
-    """A file system of ours that is fuller than it may be for something to start."""
-
-    #: what is there, for people, and where
-    place: str
-    path: str
-    #: bytes that are free, and that have to be
-    free: int
-    floor: int
-
-    def __str__(self) -> str:
-        return f"{self.place} ({self.path}) has {_gibibytes(self.free)} free, and nothing starts below {_gibibytes(self.floor)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Everything besides the jobs that a decision depends on."""
-
-    #: UNIX seconds, and monotonic seconds
-    now: float
-    monotonic: float
-    max_workers: int
-    max_db_workers: int
-    #: when the backend was paused; workspaces and jobs that are paused, each with since when (texts for people)
-    paused_since: str | None = None
-    paused_workspaces: Mapping[str, str] = field(default_factory=dict)
-    paused_jobs: Mapping[str, str] = field(default_factory=dict)
-    #: database maintenance is on, and since when
-    maintenance_since: str | None = None
-    #: code of each finished job that some unfinished one waits for
-    ended: Mapping[str, StatusCode] = field(default_factory=dict)
-    #: nothing new may start: the runner is on its way out
-    draining: bool = False
-    #: nothing new may start: these have too little free space
-    shortages: tuple[Shortage, ...] = ()
-    #: seconds after which a job that capacity holds up reserves it
-    starvation_seconds: float = 60.0
-    #: how many jobs at most are provisioned ahead of their turn
-    provision_ahead: int = 0
-    #: the last word of the executor
-    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -421,11 +377,15 @@ class Decision:
     counts_restart: bool = False
 
 
-def _gibibytes(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 // 100 else f"{size / 2**20:.2f} MiB"
-
-
 def quote_names(names: Sequence[str], most: int = 3) -> str:
     """Some names for a message: the first few, and how many more there are."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def size_text(count: int) -> str:
+    """Bytes for a message, in the largest unit that they fill."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:g} {unit}"
+    return f"{count} bytes"

@@ -1,16 +1,21 @@
-"""The runner is stopped before every single change it makes on the disk for a job: killed, or told that nobody wants it.
+"""The runner is stopped before the changes it makes on the disk for a job: killed, or told that nobody wants it.
 
-Killed, the next runner ends where an undisturbed one does. Cancelled, the job has all of its outputs or none.
+Killed, the next runner ends where an undisturbed one does. Cancelled, the job has all of its outputs or none. Here it
+is stopped once before each kind of change, and with JOBRUNNER_TESTS_EVERY_STEP=1 (`just chaos`) before every single one.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import random
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 #: What differs between two runs: times, the place, and what the system numbers.
 _VARYING = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?")
 FINALIZING = "staging,publish,manifest,joblog"
+EVERY_STEP = os.environ.get("JOBRUNNER_TESTS_EVERY_STEP") == "1"
 
 
 def script(workdir: WorkDirectory, *commands: str) -> str:
@@ -95,6 +101,29 @@ class Place(WorkDirectory):
         self.close()
         shutil.rmtree(self.base)
 
+    def steps(self, modules: str) -> tuple[int, list[int]]:
+        """Run to the end: how many changes that took, and one of each kind of them, by number; or all of them.
+
+        A kind is what is changed, by which function, and for which other one.
+        """
+        listing = self.base / "steps"
+        environment = self.settings
+        found = halting.kinds_of_steps(
+            modules, ("run", "--until-idle"), environment=environment, said=self.said, listing=listing
+        )
+        by_kind: dict[tuple[str, ...], list[int]] = {}
+        for number, kind in enumerate(found, 1):
+            by_kind.setdefault((str(number),) if EVERY_STEP else tuple(kind.split()[:3]), []).append(number)
+        choose = random.Random(len(found))
+        return len(found), sorted(choose.choice(numbers) for numbers in by_kind.values())
+
+
+def thinned(steps: list[int], most: int) -> list[int]:
+    """So many of them, from the first to the last."""
+    if EVERY_STEP or len(steps) <= most:
+        return steps
+    return [steps[number * (len(steps) - 1) // (most - 1)] for number in range(most)]
+
 
 def changes_of(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
@@ -110,29 +139,25 @@ def make_place(tmp_path: Path, name: str, origin: WorkDirectory) -> Place:
 def test_killed_before_every_step_of_a_job(make_workdir: Any, executor: str, tmp_path: Path):
     origin, _ = template(make_workdir, executor, tmp_path)
     calm = make_place(tmp_path, "calm", origin)
-    calm.run()
+    count, steps = calm.steps("all")
+    assert count > 100
     expected = calm.result()
     assert expected["left"] == []
     calm.remove()
-    # Every step without an engine; with one, where each takes longer, some of them.
-    stride = 1 if executor == "process" else 11
-    step, killed = 1, 0
-    while True:
+
+    def killed_before(step: int) -> None:
         place = make_place(tmp_path, f"step{step}", origin)
         runner = place.halted("all", step, "kill")
-        ended = runner.wait(halting.PATIENCE)
-        if ended != -signal.SIGKILL:
-            assert ended == 0, place.said.read_text()
-            assert changes_of(expected, place.result()) == set()
-            place.remove()
-            break
-        killed += 1
+        assert runner.wait(halting.PATIENCE) == -signal.SIGKILL, place.said.read_text()
         place.run()
         assert changes_of(expected, place.result()) == set(), step
         place.check_started_once()
         place.remove()
-        step += stride
-    assert killed * stride > 100
+
+    # An engine has one container of each name, and with it each step takes longer.
+    at_once, chosen = (2, steps) if executor == "process" else (1, thinned(steps, 6))
+    with ThreadPoolExecutor(at_once) as threads:
+        list(threads.map(killed_before, chosen))
 
 
 @pytest.mark.parametrize("executor", ["process", pytest.param("docker", marks=pytest.mark.engine)])
@@ -140,35 +165,27 @@ def test_ended_by_somebody_at_every_step_of_finalizing(make_workdir: Any, execut
     origin, job_id = template(make_workdir, executor, tmp_path)
     before = make_place(tmp_path, "before", origin)
     old = stores_of(before.result())
-    before.run()
+    _, steps = before.steps(FINALIZING)
     new = stores_of(before.result())
     before.remove()
-    # An odd stride, so that cancelling and killing take turns.
-    stride = 3 if executor == "process" else 11
-    codes: list[str] = []
-    while code := ended_at(
-        make_place(tmp_path, f"step{len(codes)}", origin), 1 + len(codes) * stride, job_id, old, new
-    ):
-        codes.append(code)
+    verbs = itertools.cycle([("cancel", job_id), ("kill", job_id, "--cleanup")])
+    codes = [
+        ended_at(make_place(tmp_path, f"step{step}", origin), step, verb, old, new)
+        for step, verb in zip(thinned(steps, 10 if executor == "process" else 5), verbs, strict=False)
+    ]
     ended = {"cancelled_by_user", "killed_by_admin"}
     # One point divides them: before it all are ended, after it none is.
     assert set(codes) == {*ended, "succeeded"}
     assert codes == sorted(codes, key=lambda code: code == "succeeded")
 
 
-def ended_at(place: Place, step: int, job_id: str, old: Mapping[str, object], new: Mapping[str, object]) -> str | None:
-    """Have a job ended by somebody while its runner is about to make a change; the code that the job ends with.
-
-    None if the runner came to its end first.
-    """
+def ended_at(
+    place: Place, step: int, verb: tuple[str, ...], old: Mapping[str, object], new: Mapping[str, object]
+) -> str:
+    """Have a job ended by somebody while its runner is about to make a change; the code that the job ends with."""
     reached = place.base / "reached"
     runner = place.halted(FINALIZING, step, str(reached))
-    until(lambda: reached.exists() or runner.poll() is not None, f"step {step} or the end")
-    if not reached.exists():
-        assert runner.wait(halting.PATIENCE) == 0
-        place.remove()
-        return None
-    verb = ("cancel", job_id) if step % 2 else ("kill", job_id, "--cleanup")
+    until(lambda: reached.exists() or runner.poll() is not None, f"step {step}")
     ending = place.start("jobs", *verb)
     until(lambda: place.ask("SELECT 1 FROM intent") or ending.process.poll() is not None, "the intent")
     reached.unlink()

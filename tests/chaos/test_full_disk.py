@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support.disks import fill
 from support.runners import WorkDirectory, until
 from support.studies import Action, action, make_study
 
@@ -32,14 +32,7 @@ class SmallDisk:
         self._filling = path / "filling"
 
     def fill(self) -> None:
-        with self._filling.open("ab", buffering=0) as stream:
-            for size in (2**16, 2**12, 1):
-                try:
-                    while True:
-                        stream.write(b"\0" * size)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
+        fill(self._filling)
 
     def free(self) -> None:
         self._filling.unlink()

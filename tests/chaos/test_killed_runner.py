@@ -21,14 +21,15 @@ pytestmark = [pytest.mark.slow]
 #: Kills at random moments, per executor and number of workers.
 KILLS = 8
 
-#: Every moment of a job's life in which a runner may die, and how it shows.
+#: Every moment of a job's life in which a runner may die, and how it shows: by what stays, for on a busy machine the
+#: moment may be over before it is seen.
 MOMENTS: Mapping[str, Callable[[WorkDirectory, str], object]] = {
-    "preparing": lambda workdir, job: workdir.wait_for(job, "preparing"),
-    "prepared": lambda workdir, job: workdir.wait_for(job, "prepared", "executing"),
-    "executing": lambda workdir, job: workdir.wait_for(job, "executing"),
-    "finalizing": lambda workdir, job: workdir.wait_for(job, "finalizing"),
+    "preparing": lambda workdir, job: workdir.wait_for_step(job, "preparing", 1),
+    "prepared": lambda workdir, job: workdir.wait_for_step(job, "prepared", 1),
+    "executing": lambda workdir, job: workdir.wait_for_step(job, "executing", 1),
+    "finalizing": lambda workdir, job: workdir.wait_for_step(job, "finalizing", 1),
     "verdict": lambda workdir, job: workdir.wait_for_verdict(job),
-    "cleanup": lambda workdir, job: workdir.wait_for(job, "succeeded"),
+    "cleanup": lambda workdir, job: workdir.wait_for_step(job, "succeeded", 1),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine.jobfiles import layout, manifest, publish
-from support.jobfiles import Job, files_below
+from support.jobfiles import Job, files_below, killed_at
 from support.runners import WorkDirectory
 from support.studies import action, make_study
 
@@ -24,7 +25,7 @@ ROUNDS = 25
 FILES = 8
 
 
-def in_children(acts: Sequence[Callable[[], None]]) -> None:
+def in_children(acts: Sequence[Callable[[], object]]) -> None:
     """Do several things at the same time, each in a process of its own; what fails there fails here."""
     gate, go = os.pipe()
     children = []
@@ -51,17 +52,7 @@ def in_children(acts: Sequence[Callable[[], None]]) -> None:
 def finish(job: Job) -> None:
     """What the runner does when a command has ended."""
     outputs = job.stage(moderate=f"{job.action}/*.csv")
-    publish.publish(outputs, job.stores, job_id=job.id)
-    manifest.record(
-        job.stores,
-        outputs,
-        job_id=job.id,
-        job_request_id="r",
-        action=job.action,
-        repo="repo",
-        commit="c",
-        remove_obsolete=True,
-    )
+    job.put_in_place(outputs)
     publish.discard_staging(job.stores, job.id)
     layout.remove(job.directory)
 
@@ -141,15 +132,13 @@ def test_killed_while_others_finish_the_manifest_stays_whole(tmp_path: Path) -> 
         child = os.fork()
         if child == 0:
             try:
-                publish.publish(outputs, stores, job_id=first.id)
-                record_again(first, outputs)
+                first.put_in_place(outputs)
             finally:
                 os._exit(0)
         finish(second)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        publish.publish(outputs, stores, job_id=first.id)
-        record_again(first, outputs)
+        first.put_in_place(outputs)
         publish.discard_staging(stores, first.id)
         layout.remove(first.directory)
         entries = manifest.read(stores)["outputs"]
@@ -157,11 +146,75 @@ def test_killed_while_others_finish_the_manifest_stays_whole(tmp_path: Path) -> 
         assert set(entries) == set(files_below(stores.high))
 
 
-def record_again(job: Job, outputs: Sequence[Any]) -> None:
-    manifest.record(
-        job.stores, outputs, job_id=job.id, job_request_id="r", action=job.action, repo="repo", commit="c",
-        remove_obsolete=True,
-    )  # fmt: skip
+def rivals_of(base: Path, turn: int, count: int) -> list[Job]:
+    """Jobs of several actions that have made the same files, each with other contents; of one action, some are held
+    back."""
+    jobs = []
+    for number in range(count):
+        job = Job(base=base, id=f"rival{turn}-{number}", action=f"rival{number}")
+        job.lay_out()
+        for name in range(FILES):
+            header = "patient_id" if number == 0 and name % 2 else "x"
+            job.make(f"shared/{name}.csv", f"{header}\n{'1' * (number + 1)}{turn}\n")
+        jobs.append(job)
+    return jobs
+
+
+def check_told_of_what_is_there(stores: publish.WorkspaceStores) -> None:
+    """The manifest describes the very files that are there, and the medium store has what it says."""
+    high, medium = files_below(stores.high), files_below(stores.medium)
+    entries = manifest.read(stores)["outputs"]
+    assert set(entries) == set(high)
+    for path, entry in entries.items():
+        assert entry["content_hash"] == hashlib.sha256(high[path]).hexdigest(), (path, entry["job_id"])
+        if entry["excluded"]:
+            assert path not in medium
+            assert path + ".txt" in medium
+        else:
+            assert medium[path] == high[path]
+            assert path + ".txt" not in medium
+
+
+def test_of_jobs_that_publish_the_same_files_at_once_one_is_told_of(tmp_path: Path) -> None:
+    stores = Job(base=tmp_path).stores
+    for turn in range(ROUNDS):
+        rivals = rivals_of(tmp_path, turn, 3)
+        staged = [(job, job.stage(moderate="shared/*.csv")) for job in rivals]
+        in_children([functools.partial(job.put_in_place, outputs) for job, outputs in staged])
+        check_told_of_what_is_there(stores)
+        assert len({entry["job_id"] for entry in manifest.read(stores)["outputs"].values()}) == 1
+        for job in rivals:
+            publish.discard_staging(stores, job.id)
+
+
+def test_killed_before_it_was_told_of_a_job_gives_way_to_one_that_came_after(tmp_path: Path) -> None:
+    """Whatever the killed one had moved, the other's files are in place, and stay what the manifest tells of."""
+    step, killed = 1, True
+    while killed:
+        base = tmp_path / str(step)
+        first, second = rivals_of(base, 0, 2)
+        outputs, others = first.stage(moderate="shared/*.csv"), second.stage(moderate="shared/*.csv")
+        killed = killed_at(step, functools.partial(first.put_in_place, outputs))
+        second.put_in_place(others)
+        publish.discard_staging(second.stores, second.id)
+        first.put_in_place(outputs)
+        publish.discard_staging(first.stores, first.id)
+        check_told_of_what_is_there(first.stores)
+        step += 2
+    assert step > 20
+
+
+def test_killed_both_before_they_were_told_of_either_goes_on_first(tmp_path: Path) -> None:
+    for turn in range(2):
+        for step in range(12, 30, 3):
+            base = tmp_path / f"{turn}-{step}"
+            jobs = [(job, job.stage(moderate="shared/*.csv")) for job in rivals_of(base, 0, 2)]
+            for job, outputs in jobs:
+                assert killed_at(step, functools.partial(job.put_in_place, outputs))
+            for job, outputs in reversed(jobs) if turn else jobs:
+                job.put_in_place(outputs)
+                publish.discard_staging(job.stores, job.id)
+            check_told_of_what_is_there(jobs[0][0].stores)
 
 
 def test_an_action_that_runs_again_while_its_dependant_waits_hands_over_one_run(make_workdir: Any, tmp_path: Path):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from support.engine import Engine
+from support.places import MakeWorkDirectory
 from support.registry import Registry, serving
 from support.runners import engine_client
+from support.studies import action, make_study
 from support.terminal import jobrunner, on_terminal, without_colours
 
 pytestmark = pytest.mark.engine
@@ -75,6 +78,66 @@ def test_image_is_fetched_from_its_registry(registry: Registry, client: Any, for
     assert client.inspect_image(full)["Id"] == client.inspect_image(Engine.busybox)["Id"]
     assert [image["name"] for image in json.loads(jobrunner("images", "ls", "--json").stdout)] == [full]
     assert "up to date" in jobrunner("images", "pull", full).stderr
+
+
+@pytest.fixture
+def offered(registry: Registry, client: Any) -> Iterator[str]:
+    """The registry with two versions of python, which jobs may use and the engine does not have."""
+    prefix = next(path.partition("/tiny/")[0] for path in registry.contents if "/tiny/" in path)
+    for tag in ("v2", "v3"):
+        registry.publish(client, Engine.python, f"{prefix}/python", tag)
+    yield f"{registry.address}/{prefix}"
+    for tag in ("v2", "v3"):
+        with suppress(Exception):
+            client.remove_image(f"{registry.address}/{prefix}/python:{tag}")
+
+
+def test_what_unfinished_jobs_need_is_fetched_once_and_what_ran_is_recorded(
+    offered: str, registry: Registry, client: Any, make_workdir: MakeWorkDirectory, tmp_path: Path
+):
+    workdir = make_workdir("docker", {"DOCKER_REGISTRY": offered})
+    study = make_study(tmp_path / "study", {"a": action(workdir.command("echo a > a.txt"), "a.txt")})
+    assert workdir.cli("images", "pull").stderr.startswith("Nothing to fetch")
+    (first,) = workdir.add(study, "a").values()
+    assert workdir.cli("images", "pull").stdout == f"{offered}/python:v2 is here.\n"
+    assert workdir.cli("images", "pull").stderr.startswith("Nothing to fetch")
+    workdir.run()
+    ran = client.inspect_image(Engine.python)["Id"]
+    assert workdir.show(first)["image_id"] == ran
+
+    # The name comes to mean another image; a job that waits, for which all was made already, runs in that.
+    assert workdir.cli("jobs", "pause").returncode == 0
+    (second,) = workdir.add(study, "a", "--force-run-dependencies").values()
+    container = client.create_container(Engine.python, ["true"])["Id"]
+    changed = client.commit(container, f"{offered}/changed", "v1", changes="LABEL changed=yes")["Id"]
+    client.remove_container(container)
+    try:
+        registry.publish(client, f"{offered}/changed:v1", f"{offered.partition('/')[2]}/python", "v2")
+        assert "Downloaded newer image" in workdir.cli("images", "pull", "python:v2").stderr
+        workdir.cli("jobs", "resume")
+        workdir.run()
+        assert workdir.show(second)["image_id"] == client.inspect_image(f"{offered}/python:v2")["Id"] != ran
+    finally:
+        client.remove_image(changed, force=True)
+
+
+def test_all_that_studies_may_use_is_fetched_and_what_the_registry_lacks_is_told(offered: str, registry: Registry):
+    jobrunner("images", "pull", "python:v3")
+    done = jobrunner("images", "pull", "--allowed", code=1)
+    assert done.stdout == f"{offered}/python:v3 is here.\n"
+    assert f"{offered}/ehrql:latest could not be fetched" in done.stderr
+    assert f"{offered}/sqlrunner:latest could not be fetched" in done.stderr
+    assert "/python:latest" not in done.stderr
+
+
+def test_on_a_terminal_one_line_says_how_far_it_is(offered: str):
+    said = on_terminal("images", "pull", "python:v3", columns=60)
+    assert f"{offered}/python:v3 is here." in said
+    assert "Downloaded newer image" not in without_colours(said).splitlines()
+
+
+def test_names_and_all_allowed_ones_contradict_each_other():
+    assert "leave the names out" in jobrunner("images", "pull", "python:v2", "--allowed", code=2).stderr
 
 
 def test_missing_image_is_one_line_and_the_rest_is_not_tried(registry: Registry):

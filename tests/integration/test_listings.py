@@ -28,7 +28,8 @@ JOB_KEYS = {
 }  # fmt: skip
 MORE_KEYS = {
     "code_repo_url", "code_commit", "image_id", "restarts", "why", "hint", "exit_code", "dependencies", "outputs",
-    "unmatched_patterns", "unmatched_outputs", "log", "kept", "outputs_directory", "history",
+    "unmatched_patterns", "unmatched_outputs", "log", "kept", "outputs_directory", "history", "retry_of", "dependants",
+    "resources", "asked",
 }  # fmt: skip
 
 
@@ -256,7 +257,7 @@ def test_waiting_job_says_why_and_that_nobody_is_at_work(workdir: Path):
         make_job("second0000000000", StatusCode.WAITING_ON_DEPENDENCIES, action="second", wait_for_job_ids=("first00000000000",)),
     ).close()  # fmt: skip
     view = json.loads(jobrunner("jobs", "show", "ws/second", "--json").stdout)
-    assert view["dependencies"] == [{"id": "first00000000000", "status_code": "created"}]
+    assert view["dependencies"] == [{"id": "first00000000000", "action": "first", "status_code": "created"}]
     assert view["why"] == [
         "it needs first (first00000000000), which is created",
         f"no runner is at work on {workdir}: jobrunner run starts one",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import threading
 from contextlib import closing
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine.loglines import HEAD_BYTES
+from support.disks import fill
 from support.jobfiles import small_disk
 from support.runners import WorkDirectory, engine_client, until
 from support.studies import action, make_study
@@ -187,18 +187,6 @@ def test_full_disk_loses_the_beginning_at_most_and_the_log_says_so(make_workdir:
     assert texts(lines)[-500:] == [f"last {i}" for i in range(500)]
     [notice] = [line for line in lines[: lines.index("")] if line.startswith("[")]
     assert notice.endswith("of this log were cut out here; its beginning could not be kept: the disk was full]")
-
-
-def fill(path: Path) -> None:
-    """Leave not a byte on a disk."""
-    with path.open("ab", buffering=0) as stream:
-        for size in (2**16, 2**12, 1):
-            try:
-                while True:
-                    stream.write(b"\0" * size)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
 
 
 def test_secret_on_any_border_is_masked(workdir: WorkDirectory, tmp_path: Path):

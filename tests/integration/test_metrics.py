@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine.service.usage import recorded_usage
-from support.runners import WorkDirectory, until
+from support.places import MakeWorkDirectory
+from support.runners import WorkDirectory, engine_client, until
 from support.studies import action, make_study
 
 pytestmark = [pytest.mark.slow]
@@ -22,12 +21,9 @@ KEYS = {
 }
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.engine)])
-def workdir(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WorkDirectory]:
-    base = tmp_path / "base"
-    base.mkdir()
-    with closing(WorkDirectory(base, request.param, {"STATS_POLL_INTERVAL": "0.3"})) as workdir:
-        yield workdir
+@pytest.fixture
+def workdir(make_workdir: MakeWorkDirectory, executor: str) -> WorkDirectory:
+    return make_workdir(executor, {"STATS_POLL_INTERVAL": "0.3"})
 
 
 def samples(workdir: WorkDirectory, job: str) -> dict[str, Any]:
@@ -51,8 +47,6 @@ def test_running_jobs_are_sampled_and_a_container_that_is_made_anew_begins_anew(
 
     runner.kill()
     if workdir.executor == "docker":
-        from support.runners import engine_client
-
         with closing(engine_client()) as client:
             client.remove_container(f"os-job-{job}", force=True)
         runner = workdir.start("run", "--until-idle")
@@ -70,7 +64,10 @@ def test_running_jobs_are_sampled_and_a_container_that_is_made_anew_begins_anew(
 
 def test_a_database_of_samples_that_cannot_be_read_is_put_aside(workdir: WorkDirectory, tmp_path: Path):
     (workdir.path / "metrics.sqlite").write_text("this is no database" * 100)
-    study = make_study(tmp_path / "study", {"a": action(workdir.command("while [ ! -e go ]; do sleep 0.05; done"))})
+    study = make_study(
+        tmp_path / "study",
+        {"a": action(workdir.command("while [ ! -e go ]; do sleep 0.05; done; echo a > a.txt"), "a.txt")},
+    )
     (job,) = workdir.add(study, "a").values()
     runner = workdir.start("run", "--until-idle")
     until(lambda: samples(workdir, job), "a sample")
@@ -78,4 +75,3 @@ def test_a_database_of_samples_that_cannot_be_read_is_put_aside(workdir: WorkDir
     runner.ends()
     assert "cannot be read and is now metrics.sqlite.damaged" in runner.said()
     assert "Traceback" not in runner.said()
-    assert json.dumps(samples(workdir, job))

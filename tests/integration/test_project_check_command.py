@@ -12,6 +12,8 @@ import pytest
 from support.repositories import StudyRepository
 from support.terminal import PATIENCE, jobrunner, on_terminal, without_colours
 
+pytestmark = pytest.mark.slow
+
 SOUND = """\
 version: "5.0"
 actions:

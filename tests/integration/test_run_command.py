@@ -138,6 +138,7 @@ def test_waiting_for_jobs_runs_them_or_watches_their_runner(workdir: WorkDirecto
     workdir.cli("add-job", str(study.path), "bad", "--wait", code=1)
 
     runner = workdir.start("run")
+    workdir.wait_for_holder(runner)
     waiting = workdir.start("add-job", str(study.path), "long", "--wait")
     waiting.says(f"process {runner.pid} is at work")
     [(job_id,)] = workdir.ask("SELECT id FROM job WHERE action = 'long'")
@@ -159,6 +160,7 @@ def test_waiting_for_jobs_runs_them_or_watches_their_runner(workdir: WorkDirecto
 def test_waiting_goes_on_where_the_runner_left(workdir: WorkDirectory, tmp_path: Path):
     study = make_study(tmp_path / "study", {"long": held(workdir, "long")})
     runner = workdir.start("run")
+    workdir.wait_for_holder(runner)
     waiting = workdir.start("add-job", str(study.path), "long", "--wait")
     waiting.says("watching it")
     [(job_id,)] = workdir.ask("SELECT id FROM job")

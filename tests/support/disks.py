@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,10 @@ import pytest
 _SHUT_DOWN = 0x8004587D
 _WITHOUT_THE_JOURNAL = 2
 _MAKERS = {"ext4": ["mkfs.ext4", "-q"], "xfs": ["mkfs.xfs", "-q", "-m", "reflink=1"]}
+
+
+#: Seconds for processes that have just ended, or are just being made, to let go of a file system.
+_PATIENCE = 30.0
 
 
 class Disk:
@@ -34,8 +40,13 @@ class Disk:
             pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
 
     def unmount(self) -> None:
-        """Unmount it."""
-        subprocess.run(["umount", self.path], check=True)
+        """Unmount it, wholly: containers that are being made have all mounts for a moment, and mounted again meanwhile
+        it would be the one whose power was cut."""
+        unmount(self.path)
+        deadline = time.monotonic() + _PATIENCE
+        while subprocess.run(["losetup", "--associated", self._image], capture_output=True, check=True).stdout:
+            assert time.monotonic() < deadline, f"something holds {self._image}"
+            time.sleep(0.02)
 
     def cut_power(self) -> None:
         """Lose all that is only in memory, and come back."""
@@ -52,6 +63,27 @@ class Disk:
         os.sync()
         system = os.statvfs(self.path)
         return system.f_bfree * system.f_frsize
+
+
+def unmount(path: Path) -> None:
+    """Unmount a file system as soon as nobody uses it any more."""
+    deadline = time.monotonic() + _PATIENCE
+    while (done := subprocess.run(["umount", path], capture_output=True, text=True, check=False)).returncode:
+        assert "busy" in done.stderr, done.stderr
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.02)
+
+
+def fill(path: Path) -> None:
+    """Leave not a byte on a disk, by a file there."""
+    with path.open("ab", buffering=0) as stream:
+        for size in (2**16, 2**12, 1):
+            try:
+                while True:
+                    stream.write(b"\0" * size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
 
 
 @contextmanager

@@ -10,16 +10,17 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from jobrunner_cli.engine.jobfiles import layout, matching, publish
+from jobrunner_cli.engine.jobfiles import layout, manifest, matching, publish
 from jobrunner_cli.engine.jobfiles.removal import remove_tree
 from jobrunner_cli.engine.work import EntryKind, StoredOutput, TreeEntry
+from support.disks import unmount
 
 COMMIT = "c0ffee" + "0" * 34
 LIMITS = publish.Level4Limits(max_bytes=16 << 20, max_csv_rows=5000)
@@ -83,6 +84,10 @@ class Job:
         )
 
     @property
+    def origin(self) -> manifest.Origin:
+        return manifest.Origin(job_id=self.id, job_request="r", action=self.action, repo="repo", commit="c")
+
+    @property
     def high(self) -> Path:
         return self.stores.high
 
@@ -115,8 +120,11 @@ class Job:
 
     def publish(self, limits: publish.Level4Limits = LIMITS, **patterns: str | list[str]) -> tuple[StoredOutput, ...]:
         outputs = self.stage(limits, **patterns)
-        publish.publish(outputs, self.stores, job_id=self.id)
+        self.put_in_place(outputs, remove_obsolete=False)
         return outputs
+
+    def put_in_place(self, outputs: Sequence[StoredOutput], *, remove_obsolete: bool = True) -> tuple[str, ...]:
+        return publish.publish(outputs, self.stores, self.origin, remove_obsolete=remove_obsolete)
 
 
 def files_below(directory: Path) -> dict[str, bytes]:
@@ -220,4 +228,4 @@ def small_disk(base: Path, mebibytes: int) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True)
+        unmount(place)

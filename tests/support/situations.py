@@ -13,10 +13,9 @@ from jobrunner_cli.engine.work import (
     EffectKind,
     Intent,
     IntentKind,
-    Shortage,
     Snapshot,
-    World,
 )
+from jobrunner_cli.engine.world import Shortage, World
 
 C = StatusCode
 SHORTAGE = Shortage(place="the high privacy store", path="/high", free=3 << 28, floor=1 << 30)
@@ -98,6 +97,7 @@ def situations(draw):
                 effect_ended_at=draw(st.sampled_from([None, 900.0, 1100.0])),
                 not_before=draw(st.sampled_from([None, None, 900.0, 1100.0])),
                 provisioned=draw(st.booleans()),
+                time_limit=draw(st.sampled_from([None, None, 60.0])),
                 overuse=draw(st.sampled_from([None, None, "too much"])),
                 message=draw(st.sampled_from([None, "Waiting on available workers", "Waiting for disk space: little"])),
             )

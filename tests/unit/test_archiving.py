@@ -24,6 +24,8 @@ from support.jobfiles import killed_at
 from support.store import make_job, new_database
 from support.workspaces import fill, picture, settings_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
@@ -71,6 +73,16 @@ def test_there_and_back_again_nothing_differs(settings: Settings, conn: Connecti
     assert picture(directory) == before
     assert names_in(directory.parent, packed.parent) == ["ws"]
     assert not unarchive(settings, conn).done
+
+
+def test_the_last_workspace_comes_back_though_the_directory_of_all_is_gone(
+    settings: Settings, conn: Connection, directory: Path
+) -> None:
+    before = picture(directory)
+    archive(settings, conn)
+    directory.parent.rmdir()
+    assert unarchive(settings, conn).done
+    assert picture(directory) == before
 
 
 def test_any_tar_reads_what_was_packed(settings: Settings, conn: Connection, directory: Path, tmp_path: Path) -> None:

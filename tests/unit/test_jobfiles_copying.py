@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ from jobrunner_cli.engine.jobfiles.copying import CHUNK, SMALL, copy_content, cr
 from jobrunner_cli.engine.jobfiles.walk import Stopped
 from support.disks import Disk, disk_of
 from support.jobfiles import NEVER
+
+pytestmark = pytest.mark.slow
 
 SIZES = [0, 1, SMALL, SMALL + 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17]
 
@@ -38,8 +41,7 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Pat
             if kind == "xfs":
                 base = request.getfixturevalue("xfs").path / tmp_path.name
             if kind == "shm":
-                base = Path("/dev/shm") / tmp_path.name
-                closing.callback(lambda base=base: [os.unlink(path) for path in base.rglob("*") if path.is_file()])
+                base = Path(closing.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
             found.append(base / str(number))
             found[-1].mkdir(parents=True, exist_ok=True)
         yield found[0], found[1]

@@ -30,8 +30,7 @@ def earlier_outputs(base: Path) -> Job:
     job.make("out/now-held.csv", "x\n1\n")
     job.make("out/obsolete.csv", "x\n1\n")
     job.make("out/obsolete-held.csv", "patient_id\n1\n")
-    outputs = job.publish(moderate="out/*.csv")
-    record(job, outputs)
+    job.publish(moderate="out/*.csv")
     publish.discard_staging(job.stores, job.id)
     layout.remove(job.directory)
     return job
@@ -47,22 +46,8 @@ def new_job(base: Path) -> Job:
     return job
 
 
-def record(job: Job, outputs: Sequence[StoredOutput]) -> tuple[str, ...]:
-    return manifest.record(
-        job.stores,
-        outputs,
-        job_id=job.id,
-        job_request_id="r",
-        action=job.action,
-        repo="repo",
-        commit="c",
-        remove_obsolete=True,
-    )
-
-
 def finish(job: Job, outputs: Sequence[StoredOutput]) -> None:
-    publish.publish(outputs, job.stores, job_id=job.id)
-    record(job, outputs)
+    job.put_in_place(outputs)
     publish.discard_staging(job.stores, job.id)
 
 

@@ -17,6 +17,8 @@ from jobrunner_cli.engine.jobfiles import layout, matching, publish
 from jobrunner_cli.engine.work import InputFile
 from support.jobfiles import NEVER, Job, files_below, make_deep
 
+pytestmark = pytest.mark.slow
+
 SECRET = "secret"
 
 #: Of renameat2(2): below the current directory, and both names stay.
@@ -196,8 +198,8 @@ def test_a_working_copy_that_is_replaced_as_a_whole_is_not_entered(job: Job, out
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_files_and_as_many_links(job: Job) -> None:
-    for number in range(100):
+def test_twenty_thousand_files_and_as_many_links(job: Job) -> None:
+    for number in range(20):
         directory = job.work / f"d{number}"
         directory.mkdir()
         for inner in range(1000):
@@ -207,8 +209,8 @@ def test_a_hundred_thousand_files_and_as_many_links(job: Job) -> None:
     before = len(os.listdir("/proc/self/fd"))
     found = job.match(high="*/*.csv")
     assert found.outputs == {}
-    assert (len(found.refused), found.refused_more) == (100, 99_900)
-    assert (len(found.unmatched_files), found.unmatched_files_more) == (100, 99_900)
+    assert (len(found.refused), found.refused_more) == (100, 19_900)
+    assert (len(found.unmatched_files), found.unmatched_files_more) == (100, 19_900)
     layout.remove(job.directory)
     assert not job.directory.root.exists()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -71,9 +71,13 @@ def test_nothing_printed_and_nothing_made(control: Path) -> None:
 
 
 def test_what_was_not_taken_is_named(control: Path) -> None:
-    written = compose(control, refused={"out.csv": "it is a link"}, unmatched_files=["made.txt"]).decode("latin-1")
-    assert "could not be taken:\n  out.csv  - it is a link\n" in written
-    assert "matched no pattern:\n  made.txt\n" in written
+    named = {"refused": {"out.csv": "it is a link"}, "unmatched_files": ["made.txt"]}
+    written = compose(control, **named).decode("latin-1")
+    assert "could not be taken:\n  out.csv  - it is a link\n\n" in written
+    assert written.endswith("matched no pattern:\n  made.txt\n")
+    written = compose(control, **named, refused_more=1, unmatched_more=2400).decode("latin-1")
+    assert "  out.csv  - it is a link\n  and 1 more\n\n" in written
+    assert written.endswith("  made.txt\n  and 2,400 more\n")
 
 
 def test_a_name_cannot_forge_a_line(control: Path) -> None:

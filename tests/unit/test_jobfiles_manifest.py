@@ -11,6 +11,7 @@ import pytest
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import manifest, publish
+from jobrunner_cli.engine.jobfiles.stores import workspace_lock
 from jobrunner_cli.engine.work import StoredOutput
 from support.jobfiles import Job, files_below
 
@@ -27,16 +28,15 @@ def output(path: str, **changes) -> StoredOutput:
 
 
 def record(job: Job, *outputs: StoredOutput, action: str = "make", obsolete: bool = True, job_id: str = "job1"):
-    return manifest.record(
-        job.stores,
-        outputs,
+    origin = manifest.Origin(
         job_id=job_id,
-        job_request_id="request",
+        job_request="request",
         action=action,
         repo="https://github.com/opensafely/study",
         commit="c" * 40,
-        remove_obsolete=obsolete,
     )
+    with workspace_lock(job.stores):
+        return manifest.record(job.stores, outputs, origin, remove_obsolete=obsolete)
 
 
 def put(job: Job, *paths: str) -> None:

@@ -36,7 +36,7 @@ def test_what_is_staged_survives_a_power_cut(disk: Disk, count: int) -> None:
     contents = made(job, count)
     outputs = job.stage(moderate="out/*/*.csv")
     disk.cut_power()
-    publish.publish(outputs, job.stores, job_id=job.id)
+    job.put_in_place(outputs)
     assert files_below(job.high) == contents
     assert files_below(job.medium) == contents
 
@@ -45,18 +45,8 @@ def test_what_is_staged_survives_a_power_cut(disk: Disk, count: int) -> None:
 def test_what_is_published_survives_a_power_cut(disk: Disk, count: int) -> None:
     job = Job(base=disk.path)
     contents = made(job, count)
-    outputs = job.publish(moderate="out/*/*.csv")
-    manifest.record(
-        job.stores,
-        outputs,
-        job_id=job.id,
-        job_request_id="r",
-        action=job.action,
-        repo="repo",
-        commit="c",
-        remove_obsolete=True,
-        force_name=False,
-    )
+    outputs = job.stage(moderate="out/*/*.csv")
+    publish.publish(outputs, job.stores, job.origin, remove_obsolete=True, force_name=False)
     facts = dict.fromkeys(joblog.KEYS, "known")
     levels = {output.path: output.level for output in outputs}
     log = joblog.compose([b"2020-01-01T00:00:00Z said"], facts, levels, {}, control=job.directory.control)

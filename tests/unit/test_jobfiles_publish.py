@@ -26,18 +26,6 @@ def staged(job: Job) -> list[Path]:
     return [path for store in (job.high, job.medium) for path in store.glob("metadata/.staging/*/*") if path.is_file()]
 
 
-def record(job: Job, outputs, **changes) -> tuple[str, ...]:
-    facts = {
-        "job_id": job.id,
-        "job_request_id": "request",
-        "action": job.action,
-        "repo": "repo",
-        "commit": "c" * 40,
-        "remove_obsolete": True,
-    }
-    return manifest.record(job.stores, outputs, **{**facts, **changes})
-
-
 def test_each_level_goes_where_it_belongs(job: Job) -> None:
     for level in ("high", "moderate", "minimal"):
         job.make(f"out/deep/{level}.csv", f"a\n{level}\n")
@@ -72,7 +60,7 @@ def test_nothing_is_in_its_place_before_it_is_published(job: Job) -> None:
     publish.discard_staging(job.stores, job.id)
     assert staged(job) == []
     with pytest.raises(JobFilesError, match=r"a\.csv is neither staged nor in its place"):
-        publish.publish(outputs, job.stores, job_id=job.id)
+        job.put_in_place(outputs)
 
 
 def test_staging_again_replaces_what_was_staged(job: Job) -> None:
@@ -85,10 +73,10 @@ def test_staging_again_replaces_what_was_staged(job: Job) -> None:
     assert output.path == "b.csv"
 
 
-def test_a_job_without_outputs_touches_no_store(job: Job) -> None:
+def test_a_job_without_outputs_makes_nothing_but_a_manifest(job: Job) -> None:
     assert job.publish(high="*.csv") == ()
     assert not job.high.exists()
-    assert not job.medium.exists()
+    assert [path.name for path in job.medium.rglob("*.*")] == [".manifest.lock", "manifest.json"]
 
 
 def test_a_file_that_is_held_back_leaves_a_reason_in_its_stead(job: Job) -> None:
@@ -114,7 +102,7 @@ def test_the_reason_goes_when_the_file_becomes_acceptable_and_the_file_when_it_n
 
 def test_the_reason_goes_when_the_file_is_no_longer_to_be_released_at_all(job: Job) -> None:
     job.make("a.csv", "patient_id\n1\n")
-    record(job, job.publish(moderate="a.csv"))
+    job.put_in_place(job.stage(moderate="a.csv"))
     job.publish(high="a.csv")
     assert files_below(job.medium) == {}
 
@@ -128,10 +116,10 @@ def test_a_reason_never_takes_the_place_of_a_released_output(job: Job) -> None:
 
 def test_another_actions_output_with_a_reasons_name_stays(job: Job) -> None:
     job.make("a.csv.txt", "a real output")
-    record(job, job.publish(moderate="a.csv.txt"), action="other")
+    dataclasses.replace(job, action="other").publish(moderate="a.csv.txt")
     for content in ("patient_id\n1\n", "x\n1\n"):
         job.make("a.csv", content)
-        record(job, job.publish(moderate="a.csv"))
+        job.put_in_place(job.stage(moderate="a.csv"))
         assert files_below(job.medium)["a.csv.txt"] == b"a real output"
 
 
@@ -251,22 +239,22 @@ def test_a_full_store_is_said_and_nothing_stays_staged(tmp_path: Path) -> None:
         (job.work / "z-large.txt").unlink()
         matched = job.match(moderate="*.txt")
         outputs = publish.stage(job.directory, matched, stores, job_id=job.id, limits=LIMITS, stop=NEVER)
-        publish.publish(outputs, stores, job_id=job.id)
+        publish.publish(outputs, stores, job.origin, remove_obsolete=True)
         assert (disk / "medium/small.txt").stat().st_size == 1000
 
 
 def test_a_file_where_a_directory_must_be_gives_way_and_the_reverse(job: Job) -> None:
     job.make("a.csv", "x\n1\n")
-    record(job, job.publish(moderate="a.csv"))
+    job.put_in_place(job.stage(moderate="a.csv"))
     (job.work / "a.csv").unlink()
     job.make("a.csv/b.csv", "x\n1\n")
-    record(job, job.publish(moderate="a.csv/b.csv"))
+    job.put_in_place(job.stage(moderate="a.csv/b.csv"))
     assert list(files_below(job.high)) == list(files_below(job.medium)) == ["a.csv/b.csv"]
     assert list(manifest.read(job.stores)["outputs"]) == ["a.csv/b.csv"]
     (job.work / "a.csv/b.csv").unlink()
     (job.work / "a.csv").rmdir()
     job.make("a.csv", "x\n2\n")
-    record(job, job.publish(moderate="a.csv"), action="other", remove_obsolete=False)
+    dataclasses.replace(job, action="other").publish(moderate="a.csv")
     assert list(files_below(job.high)) == list(files_below(job.medium)) == ["a.csv"]
     assert list(manifest.read(job.stores)["outputs"]) == ["a.csv"]
 
@@ -301,9 +289,9 @@ def test_publishing_twice_changes_nothing(job: Job) -> None:
     job.make("b.csv", "patient_id\n1\n")
     outputs = job.publish(moderate="*.csv")
     before = files_below(job.base)
-    publish.publish(outputs, job.stores, job_id=job.id)
+    job.put_in_place(outputs)
     publish.discard_staging(job.stores, job.id)
-    publish.publish(outputs, job.stores, job_id=job.id)
+    job.put_in_place(outputs)
     assert {path: content for path, content in before.items() if "/.staging/" not in path} == files_below(job.base)
 
 
@@ -312,7 +300,7 @@ def test_a_path_that_leads_elsewhere_is_never_published(job: Job) -> None:
     (output,) = job.stage(high="a.csv")
     for path in ("../../escaped.csv", "/tmp/escaped.csv", "a//b.csv"):
         with pytest.raises(JobFilesError, match="not a plain path"):
-            publish.publish([dataclasses.replace(output, path=path)], job.stores, job_id=job.id)
+            job.put_in_place([dataclasses.replace(output, path=path)])
 
 
 def test_an_unprivileged_runner_publishes(tmp_path: Path) -> None:
@@ -320,7 +308,7 @@ def test_an_unprivileged_runner_publishes(tmp_path: Path) -> None:
         job = Job(base=base)
         job.lay_out()
         job.make("a.csv", "x\n1\n").chmod(0o400)
-        record(job, job.publish(moderate="a.csv"))
+        job.put_in_place(job.stage(moderate="a.csv"))
         publish.discard_staging(job.stores, job.id)
         assert list(files_below(job.medium)) == ["a.csv"]
 

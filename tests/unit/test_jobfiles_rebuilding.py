@@ -13,6 +13,7 @@ import pytest
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import manifest, rebuilding
 from jobrunner_cli.engine.jobfiles.rebuilding import Completion
+from jobrunner_cli.engine.jobfiles.stores import workspace_lock
 from jobrunner_cli.engine.work import RecordedOutputs, StoredOutput
 from support.jobfiles import NEVER, Job
 
@@ -119,16 +120,9 @@ def test_what_the_manifest_knows_stays_and_a_second_time_does_nothing(job: Job) 
     put(job, "a.csv")
     put(job, "b.csv")
     known = StoredOutput(path="a.csv", level=MODERATE, size=9, timestamp=1, content_hash="ab")
-    manifest.record(
-        job.stores,
-        [known],
-        job_id="new",
-        job_request_id="r",
-        action="other",
-        repo="r",
-        commit="c",
-        remove_obsolete=False,
-    )
+    origin = manifest.Origin(job_id="new", job_request="r", action="other", repo="r", commit="c")
+    with workspace_lock(job.stores):
+        manifest.record(job.stores, [known], origin, remove_obsolete=False)
     history = recorded("job1", "make", a_csv=HIGH, b_csv=HIGH)
     assert complete(job, history) == Completion(added=("b.csv",), known=1, gone=0)
     assert entries(job)["a.csv"]["job_id"] == "new"
@@ -184,16 +178,9 @@ def test_jobs_that_end_while_a_manifest_is_completed_lose_nothing(job: Job) -> N
 
     def end(number: int) -> None:
         output = StoredOutput(path=f"new/{number}.csv", level=HIGH, size=1, timestamp=1, content_hash="ab")
-        manifest.record(
-            job.stores,
-            [output],
-            job_id="new",
-            job_request_id="r",
-            action=f"new{number}",
-            repo="r",
-            commit="c",
-            remove_obsolete=True,
-        )
+        origin = manifest.Origin(job_id="new", job_request="r", action=f"new{number}", repo="r", commit="c")
+        with workspace_lock(job.stores):
+            manifest.record(job.stores, [output], origin, remove_obsolete=True)
 
     threads = [threading.Thread(target=complete, args=(job, history)) for _ in range(2)]
     threads += [threading.Thread(target=end, args=(number,)) for number in range(5)]

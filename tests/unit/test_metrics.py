@@ -61,7 +61,9 @@ def test_another_container_begins_anew():
     assert new == accumulate({}, reading(5, 1.0, 2.0, container="two"))
 
 
-@pytest.mark.parametrize("before", [{"container_id": "one"}, {"container_id": "one", "cpu_cumsum": None, "cpu_peak": "x"}])
+@pytest.mark.parametrize(
+    "before", [{"container_id": "one"}, {"container_id": "one", "cpu_cumsum": None, "cpu_peak": "x"}]
+)
 def test_samples_of_another_form_do_no_harm(before: dict[str, object]):
     assert accumulate(before, reading(10, 1.0, 2.0)) == accumulate({}, reading(10, 1.0, 2.0))
 

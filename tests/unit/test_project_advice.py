@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobrunner_cli.engine.jobfiles.matching import fits
+from jobrunner_cli.engine.patterns import fits
 from jobrunner_cli.engine.study.checking import report_on
 from jobrunner_cli.engine.study.overlap import can_overlap
 from support.projects import project

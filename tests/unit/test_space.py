@@ -133,7 +133,7 @@ def test_progress_is_counted_while_files_are_stored(tmp_path: Path) -> None:
     assert tally.text() is None
     outputs = publish.stage(job.directory, matched, job.stores, job_id=job.id, limits=LIMITS, stop=NEVER, tally=tally)
     assert tally.text() == "Storing outputs: 9.0 of 9.0 MiB, 3 of 3 files"
-    publish.publish(outputs, job.stores, job_id=job.id, tally=tally)
+    publish.publish(outputs, job.stores, job.origin, remove_obsolete=True, tally=tally)
     assert tally.text() == "Publishing outputs: 3 of 3 files"
 
 

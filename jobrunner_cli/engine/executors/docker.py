@@ -25,6 +25,7 @@ from jobrunner_cli.engine.executors.docker_connection import (
     is_passing,
     tls_files,
 )
+from jobrunner_cli.engine.executors.docker_errands import Errands
 from jobrunner_cli.engine.executors.docker_events import DockerEvents
 from jobrunner_cli.engine.executors.docker_files import DockerFiles
 from jobrunner_cli.engine.executors.docker_images import KnownImages, full_image_name, list_images, pull_image
@@ -41,7 +42,7 @@ from jobrunner_cli.engine.executors.docker_metadata import (
 from jobrunner_cli.engine.executors.docker_stats import UsageMeter
 from jobrunner_cli.engine.executors.docker_streams import StreamWatch
 from jobrunner_cli.engine.executors.docker_volumes import JobVolumes, held_by_another
-from jobrunner_cli.engine.executors.protocol import EventStream, ImageInfo, Use
+from jobrunner_cli.engine.executors.protocol import ErrandResult, EventStream, ImageInfo, Use
 from jobrunner_cli.engine.work import ContainerDetail, ContainerSpec, ContainerState
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class DockerExecutor:
         self._volumes = None if near else JobVolumes()
         self._files = None if near else DockerFiles(self._engine, timeout=slow_timeout)
         self._own = OwnContainers()
+        self._errands = Errands(self._engine, self._images, timeout=slow_timeout)
 
     @classmethod
     def from_environment(
@@ -392,6 +394,14 @@ class DockerExecutor:
     def stats(self, job_ids: Iterator[str]) -> dict[str, Use]:
         """Job id -> what it uses, of those that run. Raises ExecutorUnavailableError."""
         return self._meter.measure(job_ids)
+
+    def run_errand(self, name: str, spec: ContainerSpec, *, seconds: float) -> ErrandResult:
+        """Run a container outside of jobs to its end, and remove it. Raises what the protocol says."""
+        return self._errands.run(name, spec, seconds=seconds)
+
+    def end_errand(self, name: str, owner: str) -> None:
+        """End and remove such a container, if it is there. Raises ExecutorUnavailableError."""
+        self._errands.end(name, owner)
 
     def events(self, owner: str) -> EventStream:
         """Hints about this owner's containers. Raises ExecutorUnavailableError."""

@@ -159,7 +159,9 @@ class EngineConnection:
     def unavailable(self, error: BaseException, limit: float) -> ExecutorUnavailableError:
         """The error for an engine that does not answer."""
         message = f"Docker at {self.address} does not answer: {_reason(error, limit)}"
-        return ExecutorUnavailableError(message, hint="is it running, and may this user reach it? See DOCKER_HOST")
+        return ExecutorUnavailableError(
+            message, hint="is it running, and may this user reach it (DOCKER_HOST)? See: jobrunner doctor"
+        )
 
     def forget(self) -> None:
         """Drop what was agreed with the engine and every idle connection: it may come back as another version."""

@@ -29,7 +29,7 @@ from jobrunner_cli.engine.executors.process_output import read_output
 from jobrunner_cli.engine.executors.process_tree import kill_marked, usage_below
 from jobrunner_cli.engine.executors.process_watches import HintStream, Watches
 from jobrunner_cli.engine.executors.programs import command_for, installed_programs
-from jobrunner_cli.engine.executors.protocol import ImageInfo, Use
+from jobrunner_cli.engine.executors.protocol import ErrandResult, ImageInfo, Use
 from jobrunner_cli.engine.loglines import LogLines
 from jobrunner_cli.engine.work import ContainerDetail, ContainerSpec, ContainerState
 
@@ -262,6 +262,14 @@ class ProcessExecutor:
                 percent = 100 * (usage.cpu_seconds - cpu_then) / max(now - then, 0.001)
                 result[job_id] = Use(max(percent, 0.0), usage.memory / 1024**2, description.mark)
         return result
+
+    def run_errand(self, name: str, spec: ContainerSpec, *, seconds: float) -> ErrandResult:
+        """Raises ExecutorError: nothing but jobs is run without containers."""
+        msg = f"{spec.image} is not run: there are no containers"
+        raise ExecutorError(msg, hint="set EXECUTOR=docker")
+
+    def end_errand(self, name: str, owner: str) -> None:
+        """There never is one."""
 
     def events(self, owner: str) -> HintStream:
         """A stream of hints about ends of this owner's jobs."""

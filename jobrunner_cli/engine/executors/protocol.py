@@ -41,6 +41,16 @@ class Use(NamedTuple):
     container_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrandResult:
+    """How a container outside of jobs ended."""
+
+    exit_code: int
+    #: the last line of each stream that says something; empty if nothing does
+    stdout: str
+    stderr: str
+
+
 class EventStream(Protocol):
     """Hints that something changed. Open from the moment it is handed out, so that a list taken after that and the
     hints together miss nothing."""
@@ -174,6 +184,19 @@ class Executor(Protocol):
 
     def stats(self, job_ids: Iterator[str]) -> Mapping[str, Use]:
         """Job id -> what it uses, of those that run. Raises ExecutorUnavailableError."""
+        ...
+
+    def run_errand(self, name: str, spec: ContainerSpec, *, seconds: float) -> ErrandResult:
+        """Run a container outside of jobs to its end, and remove it; it gets the spec's limits, user and network, but
+        no directory of this machine, and its environment is not recorded.
+
+        It is called `{name}-{owner}`; one of that name that was left is removed first. Raises ImageMissingError,
+        ExecutorError if it cannot be run or does not end in so many seconds, ExecutorUnavailableError.
+        """
+        ...
+
+    def end_errand(self, name: str, owner: str) -> None:
+        """End and remove such a container, if it is there; who waits for it is told. Raises ExecutorUnavailableError."""
         ...
 
     def events(self, owner: str) -> EventStream:

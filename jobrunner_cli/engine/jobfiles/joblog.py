@@ -59,7 +59,9 @@ def compose(
     *,
     control: Path,
     refused: Mapping[str, str] | None = None,
+    refused_more: int = 0,
     unmatched_files: Sequence[str] = (),
+    unmatched_more: int = 0,
     head_bytes: int = HEAD_BYTES,
     tail_bytes: int = TAIL_BYTES,
     stop: threading.Event | None = None,
@@ -67,8 +69,9 @@ def compose(
     """Write the log of a job into its control directory, all of it or nothing; its path.
 
     `lines` are the container's, with timestamps and without line ends, and LogGap where some are missing; of endless
-    output the start and the end are kept, and how much was cut out is said between them. `facts` has a text or None for each of KEYS, secrets masked; `outputs` path -> level, `held_back` path ->
-    reason. `refused` and `unmatched_files` are named after them, for whoever looks for an output that is not there.
+    output the start and the end are kept, and how much was cut out is said between them. `facts` has a text or None for
+    each of KEYS, secrets masked; `outputs` path -> level, `held_back` path -> reason. `refused` and `unmatched_files` are
+    named after them, and how many more of each there are, for whoever looks for an output that is not there.
     Raises JobFilesError, DiskFullError, Stopped.
     """
     with file_errors("write the job's log"), held(make_directories(control, mode=0o700)) as parent:
@@ -77,7 +80,12 @@ def compose(
             os.unlink(temporary, dir_fd=parent)
         with os.fdopen(create(parent, temporary, mode=0o600), "wb", buffering=1 << 16) as file:
             _write_lines(file, lines, head_bytes, tail_bytes, stop or threading.Event())
-            sections = _summary(facts, outputs, held_back, refused or {}, unmatched_files)
+            sections = [*_summary(facts, outputs, held_back)]
+            sections += _named(
+                "Files that matched a pattern and could not be taken:", _table(refused or {}), refused_more
+            )
+            unmatched = (f"  {printable(path)}" for path in unmatched_files)
+            sections += _named("Files that matched no pattern:", unmatched, unmatched_more)
             file.writelines(line.encode("utf-8", "backslashreplace") + b"\n" for line in sections)
         os.rename(temporary, _COMPOSED, src_dir_fd=parent, dst_dir_fd=parent)
     return control / _COMPOSED
@@ -165,11 +173,7 @@ def _write_lines(
 
 
 def _summary(
-    facts: Mapping[str, str | None],
-    outputs: Mapping[str, str],
-    held_back: Mapping[str, str],
-    refused: Mapping[str, str],
-    unmatched_files: Sequence[str],
+    facts: Mapping[str, str | None], outputs: Mapping[str, str], held_back: Mapping[str, str]
 ) -> Iterator[str]:
     yield from ("", "")
     for key in KEYS:
@@ -180,17 +184,20 @@ def _summary(
     if held_back:
         yield from ("", "Invalid moderately_sensitive outputs:")
         yield from _table(held_back)
-    if refused:
-        yield from ("", "Files that matched a pattern and could not be taken:")
-        yield from _table(refused)
-    if unmatched_files:
-        yield from ("", "Files that matched no pattern:")
-        yield from (f"  {printable(path)}" for path in unmatched_files)
+
+
+def _named(title: str, lines: Iterable[str], more: int) -> Iterator[str]:
+    """A section of names, if there are any."""
+    named = list(lines)
+    if named:
+        yield from ("", title, *named)
+        if more:
+            yield f"  and {more:,} more"
 
 
 def _table(rows: Mapping[str, str]) -> Iterator[str]:
     names = [printable(path, most=_LONGEST_PATH) for path in rows]
-    width = min(max(map(len, names)), _WIDEST)
+    width = min(max(map(len, names), default=0), _WIDEST)
     return (f"  {name:<{width}}  - {text}" for name, text in zip(names, rows.values(), strict=True))
 
 

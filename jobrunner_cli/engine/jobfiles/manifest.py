@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobrunner_cli.engine.errors import JobFilesError
@@ -16,6 +17,7 @@ from jobrunner_cli.engine.jobfiles.stores import (
     STAGING,
     Store,
     WorkspaceStores,
+    may_be_output,
     staging_parts,
     workspace_lock,
 )
@@ -24,6 +26,18 @@ from jobrunner_cli.engine.work import StoredOutput
 
 _NAME = "manifest.json"
 _CLAIMS = "paths.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What an entry says of the job that made the output, in the words of the manifest."""
+
+    job_id: str
+    job_request: str
+    action: str
+    #: `repo` and `commit` are those of the code that ran
+    repo: str
+    commit: str
 
 
 def read(stores: WorkspaceStores) -> dict[str, Any]:
@@ -51,34 +65,32 @@ def read(stores: WorkspaceStores) -> dict[str, Any]:
 def record(
     stores: WorkspaceStores,
     outputs: Sequence[StoredOutput],
+    origin: Origin,
     *,
-    job_id: str,
-    job_request_id: str,
-    action: str,
-    repo: str,
-    commit: str,
     remove_obsolete: bool,
+    replaced: Collection[str] = (),
     force_name: bool = True,
 ) -> tuple[str, ...]:
     """Enter the outputs that a job has put in place; the paths that were removed as obsolete.
 
-    `repo` and `commit` are those of the code that ran. With `remove_obsolete`, what the manifest still attributes to
-    the action and is not among the outputs is removed from both stores first, so that a crash in between leaves
-    entries to go by. Without `force_name` it survives a power cut from when the caller forces the metadata directory
-    of the medium store to the disk. May be repeated. Raises JobFilesError, DiskFullError.
+    For whoever holds the workspace's lock since before they were put there. Those `replaced` by another job since
+    keep that job's entries. With `remove_obsolete`, what the manifest still attributes to the action and is not among
+    the outputs is removed from both stores first, so that a crash in between leaves entries to go by. Without
+    `force_name` it survives a power cut from when the caller forces the metadata directory of the medium store to the
+    disk. May be repeated. Raises JobFilesError, DiskFullError.
     """
-    with file_errors(f"write the manifest of workspace {stores.workspace}"), workspace_lock(stores):
+    with file_errors(f"write the manifest of workspace {stores.workspace}"):
         manifest = read(stores)
         entries: dict[str, Any] = manifest["outputs"]
         before = json.dumps(entries)
-        made_by = origin(job_id=job_id, job_request_id=job_request_id, action=action, repo=repo, commit=commit)
-        new = {output.path: entry(output, made_by) for output in outputs}
+        new = {output.path: entry(output, origin) for output in outputs if output.path not in replaced}
         _drop_displaced(entries, new)
         entries.update(new)
-        removed = _remove_obsolete(stores, entries, new, job_id=job_id, action=action) if remove_obsolete else ()
+        made = {output.path for output in outputs}
+        removed = _remove_obsolete(stores, entries, made, origin) if remove_obsolete else ()
         if json.dumps(entries) != before or not exists(stores):
             _write(stores, manifest, force_name=force_name)
-        return removed
+    return removed
 
 
 def add_missing(stores: WorkspaceStores, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -106,11 +118,10 @@ def exists(stores: WorkspaceStores) -> bool:
 def claim(stores: WorkspaceStores, staging: int, paths: Iterable[str]) -> None:
     """Note in a job's staging directory which paths it is about to put in place, before it does.
 
-    Until they are in the manifest under its name, another job must not take them for its own obsolete ones.
-    Raises OSError.
+    Until they are in the manifest under its name, another job must not take them for its own obsolete ones, should the
+    runner be killed in between. Raises OSError.
     """
-    with workspace_lock(stores):
-        write_small(staging, _CLAIMS, json.dumps(list(paths)).encode(), durable=False)
+    write_small(staging, _CLAIMS, json.dumps(list(paths)).encode(), durable=False)
 
 
 def _empty(stores: WorkspaceStores) -> dict[str, Any]:
@@ -125,16 +136,11 @@ def _damaged(stores: WorkspaceStores, why: str) -> JobFilesError:
     )
 
 
-def origin(*, job_id: str, job_request_id: str, action: str, repo: str, commit: str) -> dict[str, str]:
-    """What an entry says of the job that made the output."""
-    return {"job_id": job_id, "job_request": job_request_id, "action": action, "repo": repo, "commit": commit}
-
-
-def entry(output: StoredOutput, made_by: Mapping[str, str]) -> dict[str, Any]:
-    """The entry of an output, of the job of which `made_by` tells (section 5)."""
+def entry(output: StoredOutput, origin: Origin) -> dict[str, Any]:
+    """The entry of an output (section 5)."""
     return {
         "level": output.level,
-        **made_by,
+        **asdict(origin),
         "size": output.size,
         "timestamp": float(output.timestamp),
         "content_hash": output.content_hash,
@@ -168,21 +174,21 @@ def _drop_displaced(entries: dict[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def _remove_obsolete(
-    stores: WorkspaceStores, entries: dict[str, Any], new: Mapping[str, Any], *, job_id: str, action: str
+    stores: WorkspaceStores, entries: dict[str, Any], made: Collection[str], origin: Origin
 ) -> tuple[str, ...]:
-    made = {path.casefold() for path in new}
-    owned = [path for path, entry in entries.items() if entry.get("action") == action and path not in new]
-    obsolete = [path for path in owned if path.casefold() not in made]
-    _forget_other_spellings(stores, entries, new, [path for path in owned if path.casefold() in made])
+    folded = {path.casefold() for path in made}
+    owned = [path for path, entry in entries.items() if entry.get("action") == origin.action and path not in made]
+    obsolete = [path for path in owned if path.casefold() not in folded]
+    _forget_other_spellings(stores, entries, made, [path for path in owned if path.casefold() in folded])
     if not obsolete:
         return ()
-    claimed = _claimed_by_others(stores, job_id)
+    claimed = claimed_by_others(stores, origin.job_id)
     obsolete = sorted(path for path in obsolete if path.casefold() not in claimed)
     kept = claimed | {path.casefold() for path in entries.keys() - set(obsolete)}
     with Store(stores.high) as high, Store(stores.medium) as medium:
         for path in obsolete:
             # The same file by another spelling, on a file system that knows no case.
-            if path.casefold() not in kept and _is_outputs_path(path):
+            if path.casefold() not in kept and may_be_output(path):
                 medium.unlink(path)
                 if (path + REASON_SUFFIX).casefold() not in kept:
                     medium.unlink(path + REASON_SUFFIX)
@@ -194,7 +200,7 @@ def _remove_obsolete(
 
 
 def _forget_other_spellings(
-    stores: WorkspaceStores, entries: dict[str, Any], new: Mapping[str, Any], respelled: Sequence[str]
+    stores: WorkspaceStores, entries: dict[str, Any], made: Iterable[str], respelled: Sequence[str]
 ) -> None:
     """Drop the entries of files that changed nothing but the case of their names, on a file system that knows none.
 
@@ -203,23 +209,15 @@ def _forget_other_spellings(
     if not respelled:
         return
     with Store(stores.high) as high:
-        now = {path.casefold(): high.look_at(path) for path in new}
+        now = {path.casefold(): high.look_at(path) for path in made}
         for path in respelled:
-            before, after = high.look_at(path) if _is_outputs_path(path) else None, now[path.casefold()]
+            before, after = high.look_at(path) if may_be_output(path) else None, now[path.casefold()]
             if before is None or (after is not None and os.path.samestat(before, after)):
                 del entries[path]
 
 
-def _is_outputs_path(path: str) -> bool:
-    """Whether it may be acted on: the manifest is ours, but others can write there."""
-    try:
-        return split_path(path)[0].casefold() != METADATA
-    except JobFilesError:
-        return False
-
-
-def _claimed_by_others(stores: WorkspaceStores, job_id: str) -> set[str]:
-    """What jobs that are not yet in the manifest are putting in place, without regard to case."""
+def claimed_by_others(stores: WorkspaceStores, job_id: str) -> set[str]:
+    """What jobs that are not yet in the manifest are putting in place, without regard to case. Raises OSError."""
     claimed: set[str] = set()
     own = staging_parts(job_id)[-1]
     try:

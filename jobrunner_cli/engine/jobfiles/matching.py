@@ -23,6 +23,7 @@ from jobrunner_cli.engine.jobfiles.walk import (
     their_fault,
     walk,
 )
+from jobrunner_cli.engine.patterns import fits
 from jobrunner_cli.engine.work import PRIVACY_LEVELS
 
 #: Bytes of the longest path of an output: with the store's own path before it, other programs must be able to open it.
@@ -91,23 +92,6 @@ class _Pattern:
         self.text = text
         self.level = level
         self.components = [component.split("*") for component in text.split("/")]
-
-
-def fits(pieces: list[str], name: str) -> bool:
-    """Whether a name matches a component; linear in its length, whatever the pattern."""
-    if len(pieces) == 1:
-        return name == pieces[0]
-    first, *middle, last = pieces
-    end = len(name) - len(last)
-    if end < len(first) or not name.startswith(first) or not name.endswith(last):
-        return False
-    position = len(first)
-    for piece in middle:
-        position = name.find(piece, position, end)
-        if position < 0:
-            return False
-        position += len(piece)
-    return True
 
 
 class _Search:

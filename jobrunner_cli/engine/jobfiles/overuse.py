@@ -1,4 +1,4 @@
-"""Jobs that take up too much disk: measuring a job's directory, and a note in it that survives the runner."""
+"""Jobs that take up too much: measuring a job's directory, and a note in it that survives the runner."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def exceeds(directory: JobDirectory, limit: int, *, stop: threading.Event) -> bo
 
 
 def note(directory: JobDirectory, reason: str) -> None:
-    """Note that a job is ended because it took up too much; before it is, lest its end be taken for its own."""
-    with file_errors("note that the job takes up too much disk"), held(open_directory(directory.control)) as control:
+    """Note that a job is ended because it took up too much disk or time; before it is, lest its end be taken for its own."""
+    with file_errors("note that the job takes up too much"), held(open_directory(directory.control)) as control:
         write_small(control, _NOTE, reason.encode(), durable=False)
 
 

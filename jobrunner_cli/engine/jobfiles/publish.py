@@ -1,7 +1,8 @@
 """Publishing: what the stored verdict says is renamed into place, and what no longer belongs there is taken away.
 
 Outputs are staged before the verdict and published after it. Publishing knows only forward, and can be repeated after
-a crash at any point: what is no longer staged was moved before.
+a crash at any point: what is no longer staged was moved before. Files and manifest are changed under one lock, so that
+of two jobs with an output of the same name the manifest tells of the one whose file is there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from jobrunner_cli.engine.jobfiles import manifest
 from jobrunner_cli.engine.jobfiles.checks import Level4Limits
 from jobrunner_cli.engine.jobfiles.copying import file_errors
 from jobrunner_cli.engine.jobfiles.staging import discard_staging, stage
-from jobrunner_cli.engine.jobfiles.stores import REASON_SUFFIX, RELEASED_LEVEL, Store, WorkspaceStores, staging_parts
+from jobrunner_cli.engine.jobfiles.stores import (
+    REASON_SUFFIX,
+    RELEASED_LEVEL,
+    Store,
+    WorkspaceStores,
+    staging_parts,
+    workspace_lock,
+)
 from jobrunner_cli.engine.jobfiles.tally import Tally
 from jobrunner_cli.engine.jobfiles.walk import held, printable
 from jobrunner_cli.engine.work import StoredOutput
@@ -25,24 +33,41 @@ __all__ = ["Level4Limits", "WorkspaceStores", "discard_staging", "publish", "sta
 
 
 def publish(
-    outputs: Sequence[StoredOutput], stores: WorkspaceStores, *, job_id: str, tally: Tally | None = None
-) -> None:
-    """Put what `stage` returned in place in both stores, and take away from the medium one what may not be there.
+    outputs: Sequence[StoredOutput],
+    stores: WorkspaceStores,
+    origin: manifest.Origin,
+    *,
+    remove_obsolete: bool,
+    force_name: bool = True,
+    tally: Tally | None = None,
+) -> tuple[str, ...]:
+    """Put what `stage` returned in place in both stores, take away from the medium one what may not be there, and
+    enter it all into the manifest; the paths that were removed as obsolete.
 
-    The outputs are to be given in the order in which they were staged. When this returns, it survives a power cut.
-    `tally` counts what is done. Raises JobFilesError, DiskFullError.
+    The outputs are to be given in the order in which they were staged. When this returns, it survives a power cut, but
+    for the manifest without `force_name`; that and `remove_obsolete` are as `manifest.record` has them. `tally` counts
+    what is done. Raises JobFilesError, DiskFullError.
     """
-    if not outputs:
-        return
-    tally = tally or Tally()
+    with file_errors("publish the outputs"), workspace_lock(stores):
+        replaced = _put_in_place(outputs, stores, origin.job_id, tally or Tally()) if outputs else frozenset()
+        return manifest.record(
+            stores, outputs, origin, remove_obsolete=remove_obsolete, replaced=replaced, force_name=force_name
+        )
+
+
+def _put_in_place(
+    outputs: Sequence[StoredOutput], stores: WorkspaceStores, job_id: str, tally: Tally
+) -> frozenset[str]:
+    """The paths that are another job's by now."""
     tally.begin("Publishing outputs", files=len(outputs))
-    with file_errors("publish the outputs"), ExitStack() as closing:
+    with ExitStack() as closing:
         publication = _Publication(outputs, stores, job_id=job_id, closing=closing)
         publication.claim()
         for number, output in enumerate(outputs):
             publication.place(number, output)
             tally.finish_file()
         publication.force()
+        return frozenset(publication.replaced)
 
 
 class _Publication:
@@ -51,7 +76,10 @@ class _Publication:
     def __init__(
         self, outputs: Sequence[StoredOutput], stores: WorkspaceStores, *, job_id: str, closing: ExitStack
     ) -> None:
+        #: paths that another job has put its own files in since an earlier try
+        self.replaced: set[str] = set()
         self._stores = stores
+        self._job_id = job_id
         self._outputs = {output.path: output for output in outputs}
         self._high = closing.enter_context(Store(stores.high))
         self._medium = closing.enter_context(Store(stores.medium))
@@ -64,12 +92,16 @@ class _Publication:
             manifest.claim(self._stores, self._high_staging, self._outputs)
 
     def place(self, number: int, output: StoredOutput) -> None:
-        """Put one output in place."""
-        moved_now = self._put(self._high, self._high_staging, str(number), output.path)
-        if not moved_now:
+        """Put one output in place, unless another job has done so since an earlier try."""
+        if not self._move_in(self._high, self._high_staging, str(number), output.path):
+            self._require(self._high, output.path)
+            if self._is_replaced(output):
+                self.replaced.add(output.path)
+                return
             self._medium.note(output.path)
         if _is_released(output):
-            self._put(self._medium, self._medium_staging, str(number), output.path)
+            if not self._move_in(self._medium, self._medium_staging, str(number), output.path):
+                self._require(self._medium, output.path)
         elif not self._is_reason(output.path):
             self._medium.unlink(output.path)
         reason = output.path + REASON_SUFFIX
@@ -92,19 +124,35 @@ class _Publication:
             return None
 
     @staticmethod
-    def _put(store: Store, staging: int | None, name: str, path: str) -> bool:
-        if staging is not None and store.move_in(staging, name, path):
-            return True
+    def _move_in(store: Store, staging: int | None, name: str, path: str) -> bool:
+        return staging is not None and store.move_in(staging, name, path)
+
+    @staticmethod
+    def _require(store: Store, path: str) -> None:
+        """See to it that what an earlier try has put there survives a power cut."""
         if not store.has(path):
             msg = f"the output {printable(path)} is neither staged nor in its place"
             raise JobFilesError(msg, hint="somebody removed it by hand; run the action again")
         store.note(path)
-        return False
+
+    def _is_replaced(self, output: StoredOutput) -> bool:
+        """Whether the file of an output that was moved before is another job's: one that is in the manifest, or that
+        was killed before it came there."""
+        info = self._high.look_at(output.path)
+        if info is None or (info.st_size, info.st_mtime) == (output.size, output.timestamp):
+            return False
+        entry = self._entries.get(output.path, {})
+        is_entered = (entry.get("size"), entry.get("timestamp")) == (info.st_size, info.st_mtime)
+        return (is_entered and entry.get("job_id") != self._job_id) or output.path.casefold() in self._claimed
 
     @cached_property
     def _entries(self) -> dict[str, Any]:
         entries: dict[str, Any] = manifest.read(self._stores)["outputs"]
         return entries
+
+    @cached_property
+    def _claimed(self) -> set[str]:
+        return manifest.claimed_by_others(self._stores, self._job_id)
 
     def _is_reason(self, path: str) -> bool:
         """Whether the file of that name in the medium privacy store is the reason for another output of this job."""

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import manifest
 from jobrunner_cli.engine.jobfiles.checks import LARGEST_COUNTED, Level4Limits, check
 from jobrunner_cli.engine.jobfiles.copying import CHUNK, file_errors, make_directories
-from jobrunner_cli.engine.jobfiles.stores import METADATA, RELEASED_LEVEL, Store, WorkspaceStores
+from jobrunner_cli.engine.jobfiles.stores import METADATA, RELEASED_LEVEL, Store, WorkspaceStores, may_be_output
 from jobrunner_cli.engine.jobfiles.walk import (
     RefusedFileError,
     descend,
@@ -58,7 +57,7 @@ def is_complete(stores: WorkspaceStores, recorded: Collection[str]) -> bool:
     if not recorded:
         return True
     known = manifest.read(stores)["outputs"]
-    unknown = [path for path in recorded if path not in known and _may_be_output(path)]
+    unknown = [path for path in recorded if path not in known and may_be_output(path)]
     if not unknown:
         return True
     with file_errors(f"look at the outputs of workspace {stores.workspace}"), Store(stores.high) as high:
@@ -112,17 +111,9 @@ def _owners(history: Sequence[RecordedOutputs]) -> Mapping[str, RecordedOutputs]
     owners: dict[str, RecordedOutputs] = {}
     for recorded in history:
         for path in recorded.levels:
-            if _may_be_output(path):
+            if may_be_output(path):
                 owners.setdefault(path, recorded)
     return owners
-
-
-def _may_be_output(path: str) -> bool:
-    """Whether the path is one that could be stored: rows of other programs may have anything."""
-    try:
-        return split_path(path)[0].casefold() != METADATA
-    except JobFilesError:
-        return False
 
 
 def _look_at(stores: WorkspaceStores, path: str, owner: RecordedOutputs, stop: threading.Event) -> StoredOutput | None:
@@ -154,10 +145,10 @@ def _look_at(stores: WorkspaceStores, path: str, owner: RecordedOutputs, stop: t
     )
 
 
-def _origin(owner: RecordedOutputs) -> dict[str, str]:
-    return manifest.origin(
+def _origin(owner: RecordedOutputs) -> manifest.Origin:
+    return manifest.Origin(
         job_id=owner.job_id,
-        job_request_id=owner.job_request_id,
+        job_request=owner.job_request_id,
         action=owner.action,
         repo=owner.repo,
         commit=owner.commit,

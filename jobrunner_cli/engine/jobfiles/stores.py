@@ -46,6 +46,14 @@ class WorkspaceStores:
     medium: Path
 
 
+def may_be_output(path: str) -> bool:
+    """Whether an output could be stored there: manifests and rows come from other programs, too, and may have anything."""
+    try:
+        return split_path(path)[0].casefold() != METADATA
+    except JobFilesError:
+        return False
+
+
 def staging_parts(job_id: str) -> tuple[str, ...]:
     """The directory below a store's where a job's files wait for their place."""
     return (*STAGING, f"os-job-{job_id}")
@@ -53,9 +61,9 @@ def staging_parts(job_id: str) -> tuple[str, ...]:
 
 @contextmanager
 def workspace_lock(stores: WorkspaceStores) -> Iterator[None]:
-    """Held by whoever changes the manifest, or what it says; between processes and between threads.
+    """Held by whoever changes the manifest, or the files that it tells of; between processes and between threads.
 
-    Raises OSError.
+    Who holds it must not ask for it again. Raises OSError.
     """
     with held(make_directories(stores.medium / METADATA, durable=True)) as parent:
         handle = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=parent)

@@ -13,29 +13,30 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.endings import ALREADY_FINISHED, STOPS
-from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.running.definitions import uses_real_database
+from jobrunner_cli.engine.running.holds import Holds
+from jobrunner_cli.engine.running.rows import Rows
 from jobrunner_cli.engine.running.second_chances import finalize_again
 from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
 from jobrunner_cli.engine.states import KEPT_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
+from jobrunner_cli.engine.time_limits import TimeLimits
+from jobrunner_cli.engine.tracing import Tracing
 from jobrunner_cli.engine.work import (
     ActiveJob,
     Decision,
     EffectKind,
-    InputFile,
     Intent,
     IntentKind,
     Outcome,
-    Shortage,
     Snapshot,
-    World,
 )
+from jobrunner_cli.engine.world import Shortage, World
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.database import Connection, Database
-    from jobrunner_cli.engine.store.models import Flag, Job, Pause
+    from jobrunner_cli.engine.store.models import Job
     from jobrunner_cli.engine.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Board:
         settings: Settings,
         weights: Weights,
         *,
+        time_limits: TimeLimits | None = None,
+        tracing: Tracing | None = None,
         mask: Callable[[str], str] = str,
         only: Callable[[Sequence[Job]], Collection[str]] | None = None,
     ) -> None:
@@ -61,12 +64,15 @@ class Board:
         Of the others, waiting ones that somebody wants ended are ended all the same.
         """
         self._database = database
+        #: the same table, read job by job
+        self.rows = Rows(database)
         self._settings = settings
         self._weights = weights
+        self._time_limits = time_limits or TimeLimits()
+        self._tracing = tracing or Tracing()
         self._mask = mask
         self._only = only
         self._named: frozenset[str] | None = None
-        self._damaged: set[str] = set()
         self.jobs: dict[str, Job] = {}
         #: jobs that this runner has seen to their end
         self.ended: dict[str, StatusCode] = {}
@@ -76,9 +82,7 @@ class Board:
         self._views: dict[str, tuple[object, ActiveJob]] = {}
         self._ended_codes: dict[str, StatusCode] = {}
         self._intents: Mapping[str, tuple[Intent, ...]] = {}
-        self._paused: Flag | None = None
-        self._maintenance: Flag | None = None
-        self._pauses: Sequence[Pause] = ()
+        self._holds = Holds()
         self._version: int | None = None
         self._touched_at = time.monotonic()
         self._cleanups: dict[str, float] = {}
@@ -109,18 +113,16 @@ class Board:
     def look(self) -> None:
         """Read the table, and write nothing: enough for somebody who only wants the picture."""
         conn = self._database.connection
-        rows = self._readable(conn)
+        rows = self.rows.active()
         self._intents = intents.open_intents(conn)
         if self._only is not None:
             self._named = frozenset(self._only(rows))
         self.jobs = {job.id: job for job in rows if self._concerns(job)}
         awaited = {needed for job in self.jobs.values() for needed in job.wait_for_job_ids} - set(self.jobs)
         self._ended_codes = dict(queries.codes_of(conn, awaited))
-        self._paused = queries.backend_paused(conn)
-        self._maintenance = queries.in_maintenance(conn)
-        self._pauses = queries.pauses(conn)
+        self._holds = Holds.read(conn)
         for job_id in [job_id for job_id, job in self.jobs.items() if job.status_code is StatusCode.FINALIZING]:
-            if self.track(job_id).outcome is None and not self._read_verdict(conn, job_id):
+            if self.track(job_id).outcome is None and not self.rows.read_verdict(job_id, self.track(job_id)):
                 del self.jobs[job_id]
 
     def _may_move(self, job_id: str) -> bool:
@@ -131,39 +133,10 @@ class Board:
             return True
         return state_of(job.status_code) is State.PENDING and job.id in self._intents
 
-    def _readable(self, conn: Connection) -> list[Job]:
-        """The active rows; one that cannot be read is left out, and must not hold up the others."""
-        try:
-            return queries.active_jobs(conn)
-        except ConfigurationError:
-            return [job for job_id in queries.active_ids(conn) if (job := self._read_row(conn, job_id)) is not None]
-
-    def _read_row(self, conn: Connection, job_id: str) -> Job | None:
-        try:
-            return queries.job_by_id(conn, job_id)
-        except ConfigurationError as error:
-            self._report_damage(job_id, error)
-            return None
-
-    def _read_verdict(self, conn: Connection, job_id: str) -> bool:
-        """Remember the stored verdict, if there is one; false if it cannot be read."""
-        try:
-            self.track(job_id).outcome = queries.result_of(conn, job_id)
-        except (ConfigurationError, KeyError, ValueError, TypeError) as error:
-            self._report_damage(job_id, error)
-            return False
-        return True
-
-    def _report_damage(self, job_id: str, error: Exception) -> None:
-        if job_id not in self._damaged:
-            self._damaged.add(job_id)
-            log.error("Job %s cannot be moved, because what is stored of it cannot be read: %r", job_id, error)
-
     def _heed_intents_on_ended(self) -> None:
         """Answer what comes too late; what an ended job left is removed if that is wanted, and answered then."""
-        conn = self._database.connection
         for job_id, wishes in self._intents.items():
-            job = None if job_id in self.jobs else self._read_row(conn, job_id)
+            job = None if job_id in self.jobs else self.rows.one(job_id)
             if job is None or state_of(job.status_code) in {State.PENDING, State.RUNNING}:
                 continue
             if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and self.track(job_id).in_flight is None:
@@ -195,14 +168,6 @@ class Board:
         if job_id not in self.jobs and self.track(job_id).in_flight is None:
             self._tracks.pop(job_id, None)
 
-    def known(self, job_id: str) -> Job | None:
-        """The row of a job that is active or has ended, if there is one."""
-        return self.jobs.get(job_id) or queries.job_by_id(self._database.connection, job_id)
-
-    def without_row(self, job_ids: Iterable[str]) -> list[str]:
-        """Those ids that no job of the table has."""
-        return sorted(set(job_ids) - queries.codes_of(self._database.connection, job_ids).keys())
-
     def effects_in_flight(self) -> bool:
         """Whether anything is being done, for an active or an ended job."""
         return any(track.in_flight is not None for track in self._tracks.values())
@@ -219,7 +184,8 @@ class Board:
         if known is not None and known[0] == basis:
             return known[1]
         weight = self._weights.weight(job.workspace, job.action)
-        view = active_job(job, track, wishes, weight, uses_real_database(job, self._settings))
+        limit = self._time_limits.limit(job.workspace, job.action)
+        view = active_job(job, track, wishes, weight, uses_real_database(job, self._settings), limit)
         if self._named is not None and job_id not in self._named:
             view = replace(view, not_before=math.inf)
         self._views[job_id] = (basis, view)
@@ -236,10 +202,10 @@ class Board:
             monotonic=time.monotonic(),
             max_workers=self._settings.max_workers,
             max_db_workers=self._settings.max_db_workers,
-            paused_since=_when(self._paused.timestamp) if self._paused is not None else None,
-            paused_workspaces={pause.name: _when(pause.since) for pause in self._pauses if pause.scope == "workspace"},
-            paused_jobs={pause.name: _when(pause.since) for pause in self._pauses if pause.scope == "job"},
-            maintenance_since=_when(self._maintenance.timestamp) if self._maintenance is not None else None,
+            paused_since=self._holds.paused_since,
+            paused_workspaces=self._holds.paused_workspaces,
+            paused_jobs=self._holds.paused_jobs,
+            maintenance_since=self._holds.maintenance_since,
             ended=self._ended_codes,
             draining=draining,
             shortages=self.shortages,
@@ -256,21 +222,6 @@ class Board:
         """Go by other numbers of workers and other weights from now on."""
         self._settings, self._weights = settings, weights
         self._views.clear()
-
-    def inputs_of(self, job: Job) -> tuple[InputFile, ...]:
-        """Every output that the latest succeeded jobs of the needed actions recorded."""
-        needs = job.requires_outputs_from
-        latest = queries.latest_succeeded(self._database.connection, job.workspace, needs) if needs else {}
-        return tuple(
-            InputFile(path=path, action=action) for action, source in latest.items() for path in sorted(source.outputs)
-        )
-
-    def recall(self, job: Job, *, whole_workspace: bool = False) -> None:
-        """Have at hand what the last success of a job's action stored, or all jobs of its workspace, the last first."""
-        conn, track = self._database.connection, self.track(job.id)
-        track.last_outputs = queries.last_recorded_outputs(conn, job.workspace, job.action)
-        if whole_workspace:
-            track.history = tuple(queries.recorded_outputs(conn, job.workspace))
 
     # Writing.
 
@@ -295,13 +246,16 @@ class Board:
                 wishes = self._intents.get(decision.job_id, ())
                 left = tuple(wish for wish in wishes if wish.id not in decision.answered)
                 self._intents = {**self._intents, decision.job_id: left}
+        paths = {decision.job_id: decision.path for decision in decisions}
         for job in changed:
+            before = self.jobs[job.id]
             self._take_over(job)
+            self._tracing.moved(before, paths[job.id], job)
         return changed
 
     def _advance(self, conn: Connection, decision: Decision, now_ns: int) -> Job:
         job = self.jobs[decision.job_id]
-        beside: dict[str, Any] = {}
+        beside = self._trace_context(job)
         if decision.cancelled:
             beside["cancelled"] = True
         if decision.counts_restart:
@@ -310,6 +264,11 @@ class Board:
         return changes.advance(
             conn, job, decision.path, now_ns=now_ns, message=message, cause=self._mask(decision.cause), changes=beside
         )
+
+    def _trace_context(self, job: Job) -> dict[str, Any]:
+        """What is to be written into the row of a job that has no trace yet."""
+        context = self._tracing.new_context() if not job.trace_context else None
+        return {} if context is None else {"trace_context": context}
 
     def _take_over(self, job: Job) -> None:
         state = state_of(job.status_code)
@@ -340,7 +299,7 @@ class Board:
         conn = self._database.connection
         stands = changes.record_verdict(conn, self.jobs[job_id], outcome, time.time_ns())
         # What is published is what is stored, as after a crash.
-        if not (stands and self._read_verdict(conn, job_id)):
+        if not (stands and self.rows.read_verdict(job_id, self.track(job_id))):
             self.forget()
 
     def conclude(self, job_id: str) -> Job:
@@ -354,18 +313,21 @@ class Board:
             "unmatched_outputs": outcome.unmatched_outputs,
             "level4_excluded_files": outcome.held_back,
             "image_id": outcome.image_id,
+            **self._trace_context(self.jobs[job_id]),
         }
+        before, path = self.jobs[job_id], (StatusCode.FINALIZED, outcome.code)
         with self._database.transaction() as conn:
             job = changes.advance(
                 conn,
-                self.jobs[job_id],
-                (StatusCode.FINALIZED, outcome.code),
+                before,
+                path,
                 now_ns=time.time_ns(),
                 message=outcome.message,
                 cause=f"exit code {outcome.exit_code}",
                 changes=results,
             )
         self._take_over(job)
+        self._tracing.moved(before, path, job, outcome)
         return job
 
     def _touch(self) -> None:
@@ -386,7 +348,7 @@ class Board:
             if job is not None:
                 self.track(job_id).has_leftovers = state_of(job.status_code) is State.PENDING
                 continue
-            job = queries.job_by_id(self._database.connection, job_id)
+            job = self.rows.one(job_id)
             if job is None or (job.status_code in KEPT_CODES and job.started_at is not None):
                 continue
             if state_of(job.status_code) in {State.SUCCEEDED, State.FAILED}:
@@ -434,7 +396,3 @@ class Board:
         if done.kind in {EffectKind.RESET, EffectKind.TERMINATE}:
             track = self.track(done.job_id)
             track.provisioned = track.has_leftovers = False
-
-
-def _when(timestamp: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(timestamp))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.running import settling
 from jobrunner_cli.engine.running.board import Board
@@ -19,13 +19,13 @@ from jobrunner_cli.engine.running.leftovers import leftovers
 from jobrunner_cli.engine.running.limits import NewLimits
 from jobrunner_cli.engine.running.settling import TryAgain
 from jobrunner_cli.engine.running.space import SpaceSeen
-from jobrunner_cli.engine.running.tracks import EffectDone, progress_of
+from jobrunner_cli.engine.running.tracks import EffectDone, progress_of, was_asked_too_early
 from jobrunner_cli.engine.running.usage import Overuse
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.engine.tracing import Tracing
 from jobrunner_cli.engine.work import (
     ActiveJob,
-    ContainerState,
     Decision,
     EffectKind,
     HistoryWanted,
@@ -37,6 +37,7 @@ from jobrunner_cli.engine.work import (
 if TYPE_CHECKING:
     from jobrunner_cli.engine.running.disks import Disks
     from jobrunner_cli.engine.running.hands import Hands
+    from jobrunner_cli.engine.running.listener import Listener
     from jobrunner_cli.engine.running.observer import Observer
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: How often another process's commits are looked for, in seconds; a look costs about 30 microseconds.
-_LOOK_INTERVAL = 0.1
+_LOOK_INTERVAL = 0.05
 #: Looks in a row after which something must be wrong with the decisions.
 _MOST_LOOKS = 50
 #: Seconds before a table that could not be read is read again.
@@ -55,22 +56,6 @@ _AFTER_A_BUG = 5.0
 
 #: What the loop is woken with.
 Message = EffectDone | Snapshot | SpaceSeen | Overuse | NewLimits
-
-
-class Listener(Protocol):
-    """Whoever shows what the loop does; called in the loop's thread."""
-
-    def job_changed(self, job: Job) -> None:
-        """A row was written."""
-        ...
-
-    def trouble(self, reason: str | None) -> None:
-        """The executor went away, or is back (None)."""
-        ...
-
-    def leaving(self) -> None:
-        """The runner was told to leave, and does so when what is being stored is stored."""
-        ...
 
 
 class Controller:
@@ -84,6 +69,7 @@ class Controller:
         listener: Listener,
         elsewhere: Collection[str] = (),
         pulse: Callable[[], None] = lambda: None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`elsewhere` are the jobs that had files at an engine on another machine when the runner started.
 
@@ -91,6 +77,7 @@ class Controller:
         """
         self._settings = settings
         self._pulse = pulse
+        self._tracing = tracing or Tracing()
         self._elsewhere = elsewhere
         self._board = board
         self._listener = listener
@@ -178,8 +165,10 @@ class Controller:
             self._decide()
         with self._passing("tell how far the jobs are"):
             self._tell_progress()
+        self._tracing.tick(self._board.jobs)
         self._disks.watch(self._board.jobs.values())
-        self._clean_up_ended()
+        for job_id in self._board.take_cleanups():
+            self._begin(job_id, EffectKind.CLEANUP, "wanted by an operator")
         if self._needs_snapshot():
             self._observer.ask()
 
@@ -226,27 +215,13 @@ class Controller:
         self._board.forget()
 
     def _needs_snapshot(self) -> bool:
-        """Whether the last snapshot was asked for while a container was being started, and shows its end already.
-
-        Such a snapshot says nothing of that container, and yet it is what the hint of its end led to.
-        """
-        if self._snapshot is None:
-            return False
-        asked_at, containers = self._snapshot.asked_at, self._snapshot.containers
-        tracks = (
-            self._board.track(job.id)
-            for job in self._board.jobs.values()
-            if job.status_code is StatusCode.EXECUTING and containers.get(job.id) in {None, ContainerState.EXITED}
-        )
-        return any(
-            track.in_flight is None
-            and track.effect_ended_at is not None
-            and track.effect_began_at <= asked_at <= track.effect_ended_at
-            for track in tracks
-        )
+        jobs = self._board.jobs.values()
+        executing = {job.id: self._board.track(job.id) for job in jobs if job.status_code is StatusCode.EXECUTING}
+        return self._snapshot is not None and was_asked_too_early(self._snapshot, executing)
 
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
         """Write decisions in one transaction and have them done; if one cannot be written, the others are."""
+        began_at = time.time_ns()
         try:
             changed = self._board.write(decisions)
         except Exception as error:  # noqa: BLE001 (whatever it is, the loop goes on)
@@ -256,6 +231,7 @@ class Controller:
                 return
             self._recover(f"write {decisions[0]}", decisions[0].job_id, error)
             return
+        self._tracing.looked(began_at, changed)
         for job in changed:
             self._report(job)
         for decision in decisions:
@@ -272,20 +248,16 @@ class Controller:
 
     def _begin(self, job_id: str, kind: EffectKind, cause: str) -> None:
         with self._passing(f"begin to {kind.value} {job_id}", job_id):
-            job = self._board.known(job_id)
+            job = self._board.jobs.get(job_id) or self._board.rows.known(job_id)
             track = self._board.track(job_id)
-            inputs = self._board.inputs_of(job) if job is not None and kind is EffectKind.PREPARE else ()
+            inputs = self._board.rows.inputs_of(job) if job is not None and kind is EffectKind.PREPARE else ()
             if job is not None and kind is EffectKind.PUBLISH:
-                self._board.recall(job, whole_workspace=track.history_wanted)
+                self._board.rows.recall(job, track)
             track.begin(kind, cause, time.monotonic())
             if job is not None:
                 self._hands.begin(job, kind, track, inputs)
             else:
                 self._hands.remove_unknown(job_id)
-
-    def _clean_up_ended(self) -> None:
-        for job_id in self._board.take_cleanups():
-            self._begin(job_id, EffectKind.CLEANUP, "wanted by an operator")
 
     def _take_messages(self) -> None:
         patience = min(_LOOK_INTERVAL, self._settings.job_loop_interval) if self._table_read else _AFTER_A_FAILED_LOOK
@@ -314,7 +286,9 @@ class Controller:
             case SpaceSeen():
                 self._see_space(message)
             case Overuse(job_id=job_id, reason=reason):
-                if job_id in self._board.jobs:
+                job = self._board.jobs.get(job_id)
+                # One that was started over since is another run, with files of its own.
+                if job is not None and job.status_code is StatusCode.EXECUTING:
                     self._board.track(job_id).overuse = reason
             case NewLimits(settings=settings, weights=weights):
                 self._board.set_limits(settings, weights)
@@ -335,7 +309,7 @@ class Controller:
         found = {*leftovers(self._settings), *self._elsewhere}
         for job in self._board.ended_with_leftovers(found, snapshot.containers):
             self._begin(job.id, EffectKind.CLEANUP, "left by an earlier runner")
-        for job_id in self._board.without_row({*snapshot.containers, *self._elsewhere}):
+        for job_id in self._board.rows.without({*snapshot.containers, *self._elsewhere}):
             # It bears this work directory's label, and no container is made before its job's row.
             log.warning("What the executor has of job %s, which is not in the table, is removed", job_id)
             self._begin(job_id, EffectKind.CLEANUP, "belongs to no job")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Job
 
 #: A reserved address (RFC 5737) that answers nothing: names are not looked up from within a database job.
-_NO_NAME_SERVER = "192.0.2.0"
+NO_NAME_SERVER = "192.0.2.0"
 
 
 def image_and_args(run_command: str, registry: str) -> tuple[str, tuple[str, ...]]:
@@ -113,7 +113,7 @@ def container_spec(definition: JobDefinition, settings: Settings, *, owner: str)
         if not network:
             msg = f"job {definition.id} uses the database, but DATABASE_ACCESS_NETWORK is not configured"
             raise ConfigurationError(msg)
-        hosts = _resolved_host(url)
+        hosts = resolved_host(url)
     return ContainerSpec(
         job_id=definition.id,
         workspace=definition.workspace,
@@ -129,7 +129,7 @@ def container_spec(definition: JobDefinition, settings: Settings, *, owner: str)
         memory_limit=definition.memory_limit,
         process_limit=settings.job_process_limit,
         network=network,
-        dns=(_NO_NAME_SERVER,) if network else (),
+        dns=(NO_NAME_SERVER,) if network else (),
         extra_hosts=hosts,
         owner=owner,
     )
@@ -142,7 +142,11 @@ def _as_engine_sees(path: Path, settings: Settings) -> Path:
     return settings.docker_host_volume_dir / path.relative_to(settings.high_privacy_volume_dir)
 
 
-def _resolved_host(url: str) -> dict[str, str]:
+def resolved_host(url: str) -> dict[str, str]:
+    """The name of a database's host with its address, for a container that cannot look it up; nothing for an address.
+
+    Raises ConfigurationError for a URL without a host, ExecutorUnavailableError if the name cannot be resolved now.
+    """
     host = urlsplit(url).hostname
     if not host:
         msg = "the URL of the database names no host"

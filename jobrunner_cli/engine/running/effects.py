@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.archive import why_absent
 from jobrunner_cli.engine.errors import JobFilesError
-from jobrunner_cli.engine.jobfiles import joblog, layout, manifest, matching, overuse, publish, rebuilding
+from jobrunner_cli.engine.jobfiles import joblog, layout, matching, overuse, publish, rebuilding
 from jobrunner_cli.engine.jobfiles.layout import JobDirectory
+from jobrunner_cli.engine.jobfiles.manifest import Origin
 from jobrunner_cli.engine.jobfiles.stores import WorkspaceStores
 from jobrunner_cli.engine.running.definitions import container_spec
 from jobrunner_cli.engine.running.leftovers import workspaces_on_disk
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What fills a disk is not given long.
+#: What takes too much is not given long.
 _GRACE_OF_OVERUSE = 2.0
 _RESTARTED = "the machine was restarted"
 #: An engine that comes back ends what it finds running, soon after it has come up.
@@ -167,7 +168,9 @@ class Effects:
             outcome.held_back,
             control=directory.control,
             refused=outcome.refused,
+            refused_more=matched.refused_more,
             unmatched_files=outcome.unmatched_outputs if outcome.unmatched_patterns else (),
+            unmatched_more=matched.unmatched_files_more,
             stop=stop,
         )
         return outcome
@@ -191,18 +194,21 @@ class Effects:
             rebuilding.complete(stores, history, stop=Event())
         elif not rebuilding.is_complete(stores, () if last is None else last.levels.keys() - outcome.levels.keys()):
             return HistoryWanted()
-        publish.publish(outcome.outputs, stores, job_id=job.id, tally=tally)
-        manifest.record(
-            stores,
-            outcome.outputs,
+        origin = Origin(
             job_id=job.id,
-            job_request_id=job.job_request_id,
+            job_request=job.job_request_id,
             action=job.action,
             repo=job.code_repo_url,
             commit=job.code_commit,
+        )
+        publish.publish(
+            outcome.outputs,
+            stores,
+            origin,
             remove_obsolete=outcome.code is StatusCode.SUCCEEDED,
             # The action's log comes into the same directory, which is forced to the disk then.
             force_name=False,
+            tally=tally,
         )
         composed = joblog.composed(self._directory(job).control)
         if composed is None:
@@ -235,7 +241,7 @@ class Effects:
             self.remove(job.id, job.workspace)
 
     def halt(self, job: JobDefinition, reason: str) -> None:
-        """End the container of a job that takes up too much disk; its end is then told with this reason."""
+        """End the container of a job that takes up too much disk or time; its end is then told with this reason."""
         directory = self._directory(job)
         overuse.note(directory, reason)
         self._executor.stop(job.id, grace=min(self._settings.job_stop_grace, _GRACE_OF_OVERUSE))

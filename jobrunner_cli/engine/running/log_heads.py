@@ -102,7 +102,9 @@ class LogHeads:
         if self._executor.keeps_log_head:
             return
         with self._changed:
-            if self._closed or job_id in self._jobs:
+            known = self._jobs.get(job_id)
+            # One that a late snapshot told of, from before it was started over, is not in the way of the new start.
+            if self._closed or (known is not None and (adopted or not known.is_over_unnoticed)):
                 return
             self._jobs[job_id] = _Job(id=job_id, due=time.monotonic() + _DELAY, adopted=adopted)
             if self._thread is None:

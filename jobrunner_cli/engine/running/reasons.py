@@ -104,13 +104,13 @@ def _end(database: Database, job: Job) -> list[Reason]:
                 )
             ]
     outcome = queries.result_of(database.connection, job.id)
-    hint = f" ({outcome.hint})" if outcome is not None and outcome.hint else ""
-    text = f"it ended as {job.status_code.value}: {job.status_message or TABLE[job.status_code].meaning}{hint}"
-    log = f"jobrunner jobs logs {job.id} shows what it printed; " if job.started_at is not None else ""
+    hint = outcome.hint if outcome is not None else None
+    text = f"it ended as {job.status_code.value}: {job.status_message or TABLE[job.status_code].meaning}"
+    log = hint or (f"jobrunner jobs logs {job.id} shows what it printed" if job.started_at is not None else None)
     again = "runs it anew"
     if job.status_code is StatusCode.INTERNAL_ERROR and job.started_at is not None:
         again = "stores its outputs again, if its container still stands"
-    return [Reason(text=text, change=f"{log}jobrunner jobs retry {job.id} {again}")]
+    return [Reason(text=text, change="; ".join(filter(None, (log, f"jobrunner jobs retry {job.id} {again}"))))]
 
 
 def _failed_chain(database: Database, job: Job) -> list[Job]:

@@ -35,7 +35,7 @@ def refusal(job: Job, container: ContainerState | None) -> str | None:
 def finalize_again(database: Database, job_id: str, wishes: Sequence[Intent], container: ContainerState | None) -> bool:
     """Put an ended job back to EXECUTED, the verdict on it forgotten, and answer the wishes; in one transaction.
 
-    False if that cannot be, which the answer then says; a wish for an unfinished job gets its answer with that job.
+    False if that cannot be; the answer then says why.
     """
     now_ns = time.time_ns()
     with database.transaction() as conn:

@@ -68,7 +68,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             values["exception"] = self.formatException(record.exc_info)
         # Value by value: what a secret has in common with JSON's own signs must not break the line.
-        return json.dumps({name: self._masker.mask(str(value)) for name, value in values.items()}, ensure_ascii=False)
+        return json.dumps({name: self._masker.mask(str(value)) for name, value in values.items()})
 
 
 def configure(settings: Settings, masker: Masker, stream: TextIO | None, *, as_json: bool = False) -> None:
@@ -88,7 +88,12 @@ def configure(settings: Settings, masker: Masker, stream: TextIO | None, *, as_j
         package.addHandler(handler)
     if settings.debug_log_file is not None:
         rotating = TimedRotatingFileHandler(
-            settings.debug_log_file, when="midnight", backupCount=_KEPT, utc=True, encoding="utf-8"
+            settings.debug_log_file,
+            when="midnight",
+            backupCount=_KEPT,
+            utc=True,
+            encoding="utf-8",
+            errors="backslashreplace",
         )
         rotating.setFormatter(formatter)
         package.addHandler(rotating)

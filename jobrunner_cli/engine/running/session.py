@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.running.board import Board
-from jobrunner_cli.engine.running.controller import Controller, Listener
+from jobrunner_cli.engine.running.controller import Controller
 from jobrunner_cli.engine.running.disks import Disks
 from jobrunner_cli.engine.running.effects import Effects
 from jobrunner_cli.engine.running.hands import Hands
 from jobrunner_cli.engine.running.log_heads import LogHeads
 from jobrunner_cli.engine.running.observer import Observer
 from jobrunner_cli.engine.running.transport import kept_elsewhere
+from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Database, ensure_migrated
 from jobrunner_cli.engine.store.locks import RunnerLock, workdir_id
 from jobrunner_cli.engine.study.repository import GitAccess, Repositories
+from jobrunner_cli.engine.time_limits import load_time_limits
+from jobrunner_cli.engine.tracing import start_tracing
 from jobrunner_cli.engine.weights import load_weights
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.executors.protocol import Executor
+    from jobrunner_cli.engine.running.listener import Listener
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
     from jobrunner_cli.engine.work import Snapshot
@@ -75,6 +80,11 @@ def _releasing(lock: RunnerLock) -> Iterator[None]:
         lock.release()
 
 
+def _original_of(database: Database, request_id: str) -> Mapping[str, Any] | None:
+    saved = queries.saved_request(database.connection, request_id)
+    return None if saved is None else saved.original
+
+
 @contextmanager
 def runner(
     settings: Settings,
@@ -104,9 +114,15 @@ def runner(
             executor.check()
         weights = load_weights(settings.job_resource_weights)
         masker = Masker(settings.secrets())
-        board = Board(database, settings, weights, mask=masker.mask, only=only)
+        time_limits = load_time_limits(settings.job_time_limits, settings.job_time_limit)
+        tracing = open_until_end.enter_context(closing(start_tracing(settings, partial(_original_of, database))))
+        board = Board(
+            database, settings, weights, time_limits=time_limits, tracing=tracing, mask=masker.mask, only=only
+        )
         elsewhere = kept_elsewhere(executor, owner)
-        controller = Controller(settings=settings, board=board, listener=listener, elsewhere=elsewhere, pulse=pulse)
+        controller = Controller(
+            settings=settings, board=board, listener=listener, elsewhere=elsewhere, pulse=pulse, tracing=tracing
+        )
         heads = open_until_end.enter_context(closing(LogHeads(executor, settings.high_privacy_volume_dir, masker)))
 
         def seen(snapshot: Snapshot) -> None:

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.work import Shortage
+from jobrunner_cli.engine.world import Shortage
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
@@ -40,33 +40,67 @@ class _Place:
     floor: int
 
 
-def _places(settings: Settings) -> list[_Place]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How much room one of our directories has. Sizes in bytes."""
+
+    place: str
+    path: Path
+    free: int
+    #: what the whole file system can hold
+    total: int
+    #: below which nothing new starts; 0 is none
+    floor: int
+    #: tells file systems apart
+    device: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether nothing new may start. Some network file systems report no size at all."""
+        return self.total > 0 and self.free < self.floor
+
+
+def _all_places(settings: Settings) -> list[_Place]:
     high, medium = settings.high_privacy_free_space_floor, settings.medium_privacy_free_space_floor
-    found = [
+    return [
         _Place(name="the high privacy store", path=settings.high_privacy_storage_base, floor=high),
         _Place(name="the medium privacy store", path=settings.medium_privacy_storage_base, floor=medium),
         _Place(name="the directory of jobs", path=settings.high_privacy_volume_dir, floor=high),
         _Place(name="the work directory", path=settings.workdir, floor=high),
     ]
-    return [place for place in found if place.floor]
+
+
+def _places(settings: Settings) -> list[_Place]:
+    return [place for place in _all_places(settings) if place.floor]
+
+
+def rooms(settings: Settings) -> tuple[Room, ...]:
+    """How much room each of our directories has. May take as long as a disk hangs."""
+    return tuple(room for place in _all_places(settings) if (room := _room(place)) is not None)
+
+
+def _room(place: _Place) -> Room | None:
+    path = place.path
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        device, system = path.stat().st_dev, os.statvfs(path)
+    except OSError as error:
+        log.warning("The free space of %s (%s) cannot be found out: %s", place.name, path, error)
+        return None
+    free = (system.f_bfree if os.geteuid() == 0 else system.f_bavail) * system.f_frsize
+    total = system.f_blocks * system.f_frsize
+    return Room(place=place.name, path=place.path, free=free, total=total, floor=place.floor, device=device)
 
 
 def shortages(settings: Settings) -> tuple[Shortage, ...]:
     """The places that have less free space than their floor, one a file system. May take as long as a disk hangs."""
     found: dict[int, Shortage] = {}
     for place in _places(settings):
-        path = place.path
-        while not path.exists() and path != path.parent:
-            path = path.parent
-        try:
-            device, system = path.stat().st_dev, os.statvfs(path)
-        except OSError as error:
-            log.warning("The free space of %s (%s) cannot be found out: %s", place.name, path, error)
-            continue
-        free = (system.f_bfree if os.geteuid() == 0 else system.f_bavail) * system.f_frsize
-        # Some network file systems report no size at all.
-        if system.f_blocks and free < place.floor and device not in found:
-            found[device] = Shortage(place=place.name, path=str(place.path), free=free, floor=place.floor)
+        room = _room(place)
+        if room is not None and room.is_short and room.device not in found:
+            shortage = Shortage(place=room.place, path=str(room.path), free=room.free, floor=room.floor)
+            found[room.device] = shortage
     return tuple(found.values())
 
 

@@ -5,13 +5,14 @@ Nothing here is truth: a fresh runner begins with empty tracks and finds every j
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Event
 from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.jobfiles.tally import Tally
-from jobrunner_cli.engine.work import ActiveJob, EffectKind, Intent, Outcome, RecordedOutputs
+from jobrunner_cli.engine.work import ActiveJob, ContainerState, EffectKind, Intent, Outcome, RecordedOutputs, Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Job
@@ -96,8 +97,27 @@ def progress_of(track: Track, now: float) -> str | None:
     return track.tally.text()
 
 
+def was_asked_too_early(snapshot: Snapshot, executing: Mapping[str, Track]) -> bool:
+    """Whether a snapshot was asked for while a container was being started, and shows its end already.
+
+    It says nothing of that container then, and yet it is what the hint of its end led to.
+    """
+    return any(
+        track.in_flight is None
+        and track.effect_ended_at is not None
+        and track.effect_began_at <= snapshot.asked_at <= track.effect_ended_at
+        for job_id, track in executing.items()
+        if snapshot.containers.get(job_id) in {None, ContainerState.EXITED}
+    )
+
+
 def active_job(
-    job: Job, track: Track, intents: tuple[Intent, ...], weight: Fraction, uses_real_database: bool
+    job: Job,
+    track: Track,
+    intents: tuple[Intent, ...],
+    weight: Fraction,
+    uses_real_database: bool,
+    time_limit: float | None = None,
 ) -> ActiveJob:
     """The scheduler's view of a row and its track."""
     return ActiveJob(
@@ -120,5 +140,6 @@ def active_job(
         not_before=track.not_before,
         provisioned=track.provisioned or track.has_leftovers,
         overuse=track.overuse,
+        time_limit=time_limit,
         message=job.status_message,
     )

@@ -14,6 +14,7 @@ from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import overuse
 from jobrunner_cli.engine.jobfiles.layout import JobDirectory
 from jobrunner_cli.engine.jobfiles.walk import Stopped
+from jobrunner_cli.engine.work import size_text
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
@@ -86,13 +87,6 @@ class UsageWatch:
         directory = JobDirectory.of(self._volumes, job_id)
         reason = overuse.noted(directory)
         if reason is None and overuse.exceeds(directory, self._limit, stop=self._stopped):
-            reason = f"it used more than {_size(self._limit)} of disk, the limit for a job's directory"
+            reason = f"it used more than {size_text(self._limit)} of disk, the limit for a job's directory"
         if reason is not None and job_id in self._running:
             self._post(Overuse(job_id=job_id, reason=reason))
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:g} {unit}"
-    return f"{count} bytes"

@@ -13,6 +13,7 @@ from jobrunner_cli.engine.work import (
     Outcome,
     StoredOutput,
     quote_names,
+    size_text,
 )
 
 #: What the exit codes of a database job mean (section 4).
@@ -72,7 +73,7 @@ def _verdict(
     ended_for: str | None,
 ) -> tuple[StatusCode, str, str | None]:
     if ended_for is not None:
-        hint = "what its patterns matched is stored; have it write less, or ask for a higher limit"
+        hint = "what its patterns matched is stored; have it take less, or ask for a higher limit"
         return StatusCode.NONZERO_EXIT, f"Job was ended: {ended_for}", hint
     if exit_code != 0:
         reason = _reason(job, detail, exit_code, failed_start)
@@ -93,7 +94,7 @@ def _reason(job: JobDefinition, detail: ContainerDetail, exit_code: int, failed_
     if failed_start is not None:
         return failed_start
     if detail.out_of_memory:
-        return f"ran out of memory (limit {_size(job.memory_limit)})"
+        return f"ran out of memory (limit {size_text(job.memory_limit)})"
     if exit_code == _KILLED:
         return "it was killed, by an operator or because it reached a memory limit (exit code 137)"
     if job.requires_db and exit_code in DATABASE_EXIT_CODES:
@@ -109,10 +110,3 @@ def _hint_of_unmatched(matched: Matched) -> str:
     if matched.unmatched_files:
         return f"files that it made and no pattern matches: {quote_names(matched.unmatched_files, most=10)}"
     return "the command made no new files"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:g} {unit}"
-    return f"{count} bytes"

@@ -135,6 +135,11 @@ class Metrics:
         ago = max(int(time.time() - self._sampled_at), 0)
         return f"{self._sampled} running job{'' if self._sampled == 1 else 's'} sampled {ago} s ago"
 
+    @property
+    def problem(self) -> str | None:
+        """Why the last sample failed; None if it did not."""
+        return self._said
+
     def _turn(self) -> None:
         try:
             self._sampled = len(self.sample())

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from jobrunner_cli.engine.errors import JobrunnerError
@@ -13,6 +14,7 @@ from jobrunner_cli.engine.service.pacing import Backoff
 from jobrunner_cli.engine.service.sync import Sync
 
 if TYPE_CHECKING:
+    from jobrunner_cli.engine.service.status import SyncReport
     from jobrunner_cli.engine.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,12 @@ class Part(Protocol):
         ...
 
     def status(self) -> str:
-        """How it goes, in one line; empty if there is nothing to say. Called by other threads."""
+        """How it goes, in one line. Called by other threads."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """What goes wrong at the moment, though it is at work; None if nothing does. Called by other threads."""
         ...
 
 
@@ -55,14 +62,38 @@ class SyncPart:
         self._sync.run(stop)
 
     def status(self) -> str:
-        """What is wrong with the conversation, or nothing."""
-        report = self._sync.report
-        problems = [each.problem for each in (report.asked, report.told) if each is not None and each.problem]
-        return problems[0] if problems else ""
+        """`job-server ok 4 s ago`, or what is wrong."""
+        return sync_line(self._sync.report)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the job-server could not be asked or told the last time."""
+        return sync_problem(self._sync.report)
+
+
+def sync_problem(report: SyncReport) -> str | None:
+    """Why the job-server could not be asked or told the last time; None if it could."""
+    return next((each.problem for each in (report.asked, report.told) if each is not None and each.problem), None)
+
+
+def sync_line(report: SyncReport) -> str:
+    """How the conversation with a job-server goes, in one line."""
+    problem = sync_problem(report)
+    if problem is not None:
+        return problem
+    # Nothing is told while nothing changes: the list of requests is what is asked for all the time.
+    if report.asked is None or report.asked.well_at is None:
+        return "job-server not asked yet"
+    return f"job-server ok {max(int(time.time() - seconds_of(report.asked.well_at)), 0)} s ago"
+
+
+def seconds_of(stamp: str) -> float:
+    """The UNIX time of an ISO 8601 time."""
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Condition:
     """How a part is."""
 
     #: failures since it last was at work for a while
@@ -78,7 +109,7 @@ class Keeper:
 
     def __init__(self, part: Part) -> None:
         self.part = part
-        self.standing = Standing()
+        self.condition = Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=part.name, daemon=True)
 
@@ -99,14 +130,14 @@ class Keeper:
         backoff = Backoff(_FIRST_WAIT, _LONGEST_WAIT)
         while not self._stop.is_set():
             began = time.monotonic()
-            self.standing = replace(self.standing, at_work=True)
+            self.condition = replace(self.condition, at_work=True)
             problem = self._attempt()
             if self._stop.is_set():
                 return
             if time.monotonic() - began >= _WELL_AFTER:
                 backoff.succeeded()
             wait = backoff.failed()
-            self.standing = Standing(failures=backoff.failures, problem=problem, at_work=False)
+            self.condition = Condition(failures=backoff.failures, problem=problem, at_work=False)
             log.warning("%s is begun again in %.0f s", self.part.name, wait)
             self._stop.wait(wait)
 

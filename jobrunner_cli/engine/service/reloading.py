@@ -32,6 +32,11 @@ class Reloader:
         self._read = read
         self._weights = load_weights(settings.job_resource_weights)
 
+    @property
+    def limits(self) -> NewLimits:
+        """What holds now."""
+        return NewLimits(settings=self.settings, weights=self._weights)
+
     def reload(self) -> NewLimits | None:
         """Read everything again, say what was taken over, and return it; None if something is malformed.
 
@@ -41,8 +46,12 @@ class Reloader:
             wanted = self._read()
             weights = load_weights(wanted.job_resource_weights)
         except JobrunnerError as error:
-            log.error("Nothing is taken over, because the settings cannot be read: %s", "; ".join(str(error).split("\n")))
+            log.error(
+                "Nothing is taken over, because the settings cannot be read: %s", "; ".join(str(error).split("\n"))
+            )
             return None
+        for text in wanted.notices:
+            log.warning("%s", text)
         before, after = self.settings, replace(self.settings, **{name: getattr(wanted, name) for name in CHANGEABLE})
         taken = [
             f"{name.upper()} {getattr(before, name)} -> {getattr(after, name)}"
@@ -61,7 +70,7 @@ class Reloader:
             log.warning("Only a restart takes over: %s", ", ".join(later))
         service_log.set_level(after.loglevel)
         self.settings, self._weights = after, weights
-        return NewLimits(settings=after, weights=weights)
+        return self.limits
 
 
 def _rules(weights: Weights) -> str:

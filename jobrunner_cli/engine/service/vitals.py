@@ -20,8 +20,10 @@ class PartVitals:
 
     at_work: bool
     failures: int
-    #: what is wrong with it; None if nothing is
+    #: why it failed, or what goes wrong; None if nothing does
     problem: str | None
+    #: how it says it goes
+    says: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ from jobrunner_cli.engine.store.models import (
     SavedJobRequest,
     read_code,
 )
+from jobrunner_cli.engine.store.names import known_actions as known_actions  # noqa: PLC0414 - named here for all who ask the tables
+from jobrunner_cli.engine.store.names import known_workspaces as known_workspaces  # noqa: PLC0414 - the same
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.work import Outcome, RecordedOutputs
@@ -226,6 +228,12 @@ def jobs_of_requests(conn: Connection, request_ids: Iterable[str]) -> dict[str, 
     return found
 
 
+def active_counts(conn: Connection) -> dict[State, int]:
+    """How many unfinished jobs there are, pending and running; a state without any is absent."""
+    rows = conn.execute(f"SELECT state, count(*) AS jobs FROM job WHERE {_ACTIVE} GROUP BY state").fetchall()
+    return {State(row["state"]): row["jobs"] for row in rows if row["state"] in set(State)}
+
+
 def active_requests(conn: Connection) -> set[str]:
     """The requests with unfinished jobs."""
     # Not DISTINCT: for its sake SQLite would walk through the index of all requests.
@@ -303,30 +311,6 @@ def results_for(conn: Connection, ids: Iterable[str]) -> set[str]:
     """Those of these jobs on which a verdict is stored."""
     rows = conn.execute(f"SELECT job_id FROM result WHERE job_id {_AMONG}", (id_list(ids),)).fetchall()
     return {row["job_id"] for row in rows}
-
-
-def known_workspaces(conn: Connection) -> list[str]:
-    """The names of all workspaces that ever had a job, sorted."""
-    return _distinct(conn, "workspace", "TRUE", ())
-
-
-def known_actions(conn: Connection, workspace: str) -> list[str]:
-    """The names of all actions that ever had a job in a workspace, sorted."""
-    return _distinct(conn, "action", "workspace = ?", (workspace,))
-
-
-def _distinct(conn: Connection, column: str, scope: str, parameters: Sequence[object]) -> list[str]:
-    """The distinct values of a column, hopping from one to the next through an index."""
-    query = f"""
-        WITH RECURSIVE hop(value) AS (
-            SELECT min({column}) FROM job WHERE {scope}
-            UNION ALL
-            SELECT (SELECT min({column}) FROM job WHERE {scope} AND {column} > hop.value)
-            FROM hop WHERE hop.value IS NOT NULL
-        )
-        SELECT value FROM hop WHERE value IS NOT NULL
-    """
-    return [row["value"] for row in conn.execute(query, (*parameters, *parameters)).fetchall()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import starmap
 
+from jobrunner_cli.engine.patterns import fits
+
 
 def can_overlap(one: str, other: str) -> bool:
     """Whether some path matches both patterns; linear in their lengths."""
@@ -16,27 +18,10 @@ def _components_meet(one: str, other: str) -> bool:
         return True
     ones, others = one.split("*"), other.split("*")
     if len(ones) == 1:
-        return _fits(others, one)
+        return fits(others, one)
     if len(others) == 1:
-        return _fits(ones, other)
+        return fits(ones, other)
     # With a wildcard in both, each can take in what the other has in the middle: only the ends can be at odds.
     beginnings = ones[0].startswith(others[0]) or others[0].startswith(ones[0])
     endings = ones[-1].endswith(others[-1]) or others[-1].endswith(ones[-1])
     return beginnings and endings
-
-
-def _fits(pieces: list[str], name: str) -> bool:
-    """Whether a name matches the pieces between wildcards."""
-    if len(pieces) == 1:
-        return name == pieces[0]
-    first, *middle, last = pieces
-    end = len(name) - len(last)
-    if end < len(first) or not name.startswith(first) or not name.endswith(last):
-        return False
-    position = len(first)
-    for piece in middle:
-        position = name.find(piece, position, end)
-        if position < 0:
-            return False
-        position += len(piece)
-    return True

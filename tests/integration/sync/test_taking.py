@@ -18,6 +18,8 @@ from support.git_server import SourceRepository, git_server
 from support.job_server import JobServer
 from support.syncing import PROJECT, C, MakePlace, Place, actions_of
 
+pytestmark = pytest.mark.slow
+
 
 def cancelled(place: Place, request_id: str) -> set[str]:
     """The actions of the request whose end somebody wants."""

@@ -16,6 +16,8 @@ from jobrunner_cli.engine.store import changes
 from support.job_server import JobServer, Seen
 from support.syncing import PACE, C, Place
 
+pytestmark = pytest.mark.slow
+
 OK = {"action0": "succeeded", "action1": "succeeded"}
 
 

@@ -15,6 +15,8 @@ from jobrunner_cli.engine.service.jobserver import JobServer as Client
 from jobrunner_cli.engine.service.jobserver import JobServerError, JobsRefusedError, Limits
 from support.job_server import BACKEND, TOKEN, JobServer, certified, serving
 
+pytestmark = pytest.mark.slow
+
 FLAGS = '{"paused":{"v":"true","ts":"2026-11-23T17:02:41.152366Z"}}'
 LIMITS = Limits(connect=2.0, silence=0.3, answer=0.5, most_bytes=20 * 2**20, most_listed_bytes=40 * 2**20)
 ROW: dict[str, Any] = {

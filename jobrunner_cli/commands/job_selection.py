@@ -1,0 +1,122 @@
+"""Which jobs a command is about, and the question before it touches them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobrunner_cli import diagnostics, output, theme
+from jobrunner_cli.commands.confirming import require_consent
+from jobrunner_cli.commands.naming import find_job
+from jobrunner_cli.engine.errors import NotFoundError, UsageError
+from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.operations import Step
+    from jobrunner_cli.engine.states import StatusCode
+    from jobrunner_cli.engine.store.database import Connection
+    from jobrunner_cli.engine.store.models import Job
+
+#: Jobs that are named one by one before a question; the rest is counted.
+_MOST_NAMED = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The jobs that a command is about."""
+
+    jobs: tuple[Job, ...]
+    #: every one was given by its whole id, so that nothing had to be guessed
+    exact: bool
+    #: they were chosen by a filter, not by names
+    by_filter: bool = False
+
+
+def select(conn: Connection, names: Sequence[str], wanted: JobFilter, codes: Collection[StatusCode]) -> Selection:
+    """The jobs that are named, or, without names, those with one of these codes that a filter lets through.
+
+    Raises UsageError without names and filter, or with both; NotFoundError, AmbiguousError.
+    """
+    if names:
+        if not wanted.is_empty:
+            msg = "jobs are either named or chosen by options, not both"
+            raise UsageError(msg, hint="leave the names or the options out")
+        found = {job.id: job for job in (find_job(conn, name) for name in names)}
+        exact = all(name.strip().lower() in found for name in names)
+        return Selection(jobs=tuple(found.values()), exact=exact)
+    if wanted.is_empty:
+        msg = "no job is named"
+        raise UsageError(msg, hint="name some by part of their ids, or choose them with --workspace, --action …")
+    chosen = filtered_jobs(conn, wanted.narrowed(codes))
+    if not chosen:
+        msg = "no job is like that"
+        raise NotFoundError(msg, hint="jobrunner jobs ls takes the same options and shows what there is")
+    return Selection(jobs=tuple(chosen), exact=False, by_filter=True)
+
+
+def show_steps(verb: str, steps: Sequence[Step], *, lost: Sequence[Job] = (), to_stdout: bool) -> None:
+    """Say of every job what would be done; `lost` are those that would fail with them."""
+    say = output.line if to_stdout else diagnostics.notice
+    touching = [step for step in steps if step.touches]
+    for step in steps[:_MOST_NAMED]:
+        job = step.job
+        say(output.one_line(f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}: {step.what}"))
+    if len(steps) > _MOST_NAMED:
+        rest = steps[_MOST_NAMED:]
+        say(f"… and {len(rest)} more, of which {verb} would touch {sum(step.touches for step in rest)}")
+    if lost and touching:
+        names = [f"{job.workspace}/{job.action} ({job.id})" for job in lost[:5]]
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        say(f"What waits for them fails with them: {', '.join(names)}{more}")
+
+
+def may_go_on(
+    verb: str,
+    steps: Sequence[Step],
+    *,
+    ask: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool = False,
+    lost: Sequence[Job] = (),
+) -> bool:
+    """Whether to do it: not in a dry run, and, where `ask` says so, only with consent.
+
+    Raises UsageError where nobody can be asked.
+    """
+    touched = sum(step.touches for step in steps)
+    if dry_run:
+        if as_json:
+            say_done(
+                [(step.job, step.what) for step in steps],
+                as_json=True,
+                more=[{"touches": step.touches, "done": False} for step in steps],
+            )
+        else:
+            show_steps(verb, steps, lost=lost, to_stdout=True)
+        diagnostics.notice(f"{verb} would touch {count(touched)}; nothing was done.")
+        return False
+    if not ask or not touched:
+        return True
+    if not yes:
+        show_steps(verb, steps, lost=lost, to_stdout=False)
+    return require_consent(f"{verb} {count(touched)}?", yes=yes)
+
+
+def count(number: int) -> str:
+    """So many jobs, in words."""
+    return "1 job" if number == 1 else f"{number} jobs"
+
+
+def say_done(done: Sequence[tuple[Job, str]], *, as_json: bool, more: Sequence[dict[str, Any]] = ()) -> None:
+    """What became of each job: a line, or as JSON; `more` has further keys for each."""
+    if as_json:
+        rows = [
+            {"id": job.id, "workspace": job.workspace, "action": job.action, "outcome": outcome}
+            for job, outcome in done
+        ]
+        output.as_json([{**row, **extra} for row, extra in zip(rows, more or [{}] * len(rows), strict=True)])
+        return
+    for job, outcome in done:
+        output.line(output.one_line(f"{job.id}  {job.workspace}/{job.action}  {outcome}"))

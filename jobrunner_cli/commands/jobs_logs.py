@@ -1,0 +1,137 @@
+"""`jobrunner jobs logs`: what jobs printed, live or from the store; of several jobs, line by line with their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobrunner_cli.commands.job_words import JobNames, count
+from jobrunner_cli.engine.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.models import Job
+
+
+def logs(
+    jobs: JobNames,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the jobs have ended.")] = False,
+    tail: Annotated[
+        int | None, typer.Option(metavar="NUMBER", parser=count, help="Begin so many lines before the present end.")
+    ] = None,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps/--no-timestamps", help="Show when each line was printed (UTC).")
+    ] = False,
+) -> None:
+    """Print what a job printed: live while it runs, from the store afterwards.
+
+    Of much output the beginning and the end are kept, and a line says how much is missing between them. A pipe gets
+    the bytes as they were printed; on a terminal, control characters are shown and not obeyed. Of several jobs, the
+    lines come in the order in which they were printed, each behind the name of its job.
+
+    \b
+    Examples:
+      jobrunner jobs logs test/describe
+      jobrunner jobs logs -f 7ujg
+      jobrunner jobs logs -f --tail 20 --timestamps 7ujg
+      jobrunner jobs logs -f test/extract test/describe
+    """
+    from jobrunner_cli.commands.loading import load_for_database, reading
+    from jobrunner_cli.commands.naming import find_job
+
+    settings = load_for_database()
+    with reading(settings) as database:
+        found = list({job.id: job for job in (find_job(database.connection, name) for name in jobs)}.values())
+        for job in found:
+            if follow:
+                _say_when_nobody_will_end_it(settings, job)
+            elif len(found) == 1:
+                _refuse_before_its_start(settings, job)
+        if len(found) == 1:
+            _one(settings, database, found[0], follow=follow, tail=tail, timestamps=timestamps)
+        else:
+            _several(settings, database, found, follow=follow, tail=tail, timestamps=timestamps)
+
+
+def _one(settings: Settings, database: Database, job: Job, *, follow: bool, tail: int | None, timestamps: bool) -> None:
+    from jobrunner_cli.commands import log_view
+    from jobrunner_cli.engine.running.log_reading import read_log
+    from jobrunner_cli.engine.running.session import make_executor
+    from jobrunner_cli.engine.store import queries
+
+    lines = read_log(settings, database, lambda: make_executor(settings), job, follow=follow, tail=tail)
+    if not log_view.write(lines, timestamps=timestamps, at_once=follow):
+        _say_why_there_is_no_log(settings, queries.job_by_id(database.connection, job.id) or job)
+
+
+def _several(
+    settings: Settings, database: Database, jobs: Sequence[Job], *, follow: bool, tail: int | None, timestamps: bool
+) -> None:
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.commands import interleaving, log_view
+    from jobrunner_cli.engine.running.log_reading import read_log
+    from jobrunner_cli.engine.running.session import make_executor
+    from jobrunner_cli.engine.store import queries
+
+    readers = {
+        job.id: lambda job=job: read_log(
+            settings, database, lambda: make_executor(settings), job, follow=follow, tail=tail
+        )
+        for job in jobs
+    }
+    names = interleaving.names(jobs)
+    merged = interleaving.as_they_come(readers) if follow else interleaving.in_order_of_time(readers)
+    silent = log_view.write_named(merged, names, timestamps=timestamps, at_once=follow)
+    for job_id in silent:
+        now = queries.job_by_id(database.connection, job_id)
+        if now is not None:
+            try:
+                _say_why_there_is_no_log(settings, now)
+            except NotFoundError as nothing:
+                diagnostics.notice(f"{nothing.message}.")
+
+
+def _refuse_before_its_start(settings: Settings, job: Job) -> None:
+    from jobrunner_cli.engine.states import State, state_of
+
+    if job.started_at is None and state_of(job.status_code) is not State.RUNNING:
+        raise _no_log(settings, job)
+
+
+def _say_when_nobody_will_end_it(settings: Settings, job: Job) -> None:
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.engine.states import ACTIVE_CODES
+    from jobrunner_cli.engine.store.locks import holder_pid
+
+    if job.status_code in ACTIVE_CODES and holder_pid(settings.runner_lock_path) is None:
+        diagnostics.notice(f"No runner is at work on {settings.workdir}: the job ends when jobrunner run takes it up.")
+
+
+def _say_why_there_is_no_log(settings: Settings, job: Job) -> None:
+    """For a job that printed nothing so far a notice is enough. Raises NotFoundError where nothing will come any more."""
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.engine.states import State, state_of
+
+    if state_of(job.status_code) is not State.RUNNING:
+        raise _no_log(settings, job)
+    diagnostics.notice(f"{job.workspace}/{job.action} has printed nothing yet: it is {job.status_code.value}.")
+
+
+def _no_log(settings: Settings, job: Job) -> NotFoundError:
+    from jobrunner_cli.engine.states import State, state_of
+
+    name = f"{job.workspace}/{job.action}"
+    if state_of(job.status_code) is State.PENDING:
+        return NotFoundError(
+            f"{name} has no log yet: it has not started",
+            hint=f"jobrunner jobs why {job.id} says what it waits for; jobs logs -f waits with it",
+        )
+    if job.started_at is None:
+        return NotFoundError(
+            f"{name} has no log: it ended before it started", hint=f"jobrunner jobs why {job.id} says why"
+        )
+    return NotFoundError(f"the log of {name} ({job.id}) is gone", hint=f"it was stored below {settings.logs_dir}")

@@ -1,0 +1,149 @@
+"""`jobrunner jobs pause` and `jobrunner jobs resume`: the backend, a workspace, or some jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobrunner_cli.commands.job_words import DryRun, Json, SomeJobNames, Yes
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.operations import Step
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Database
+
+_Workspace = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The workspace, with the jobs that it will get, in place of jobs.")
+]
+
+
+def pause(
+    jobs: SomeJobNames = None,
+    workspace: _Workspace = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Start nothing until it is resumed: no job of this backend, or just none of a workspace, or not these jobs.
+
+    What runs already goes on. What is paused shows in jobs ls, jobs why and flags get.
+
+    \b
+    Examples:
+      jobrunner jobs pause                    the whole backend
+      jobrunner jobs pause --workspace test
+      jobrunner jobs pause 7ujg test/describe
+    """
+    _change("pause", jobs or [], workspace, yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+def resume(
+    jobs: SomeJobNames = None,
+    workspace: _Workspace = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """End a pause: of the backend, of a workspace, or of these jobs, in the way in which it was begun.
+
+    \b
+    Examples:
+      jobrunner jobs resume
+      jobrunner jobs resume --workspace test
+      jobrunner jobs resume 7ujg
+    """
+    _change("resume", jobs or [], workspace, yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+def _change(verb: str, names: list[str], workspace: str | None, *, yes: bool, dry_run: bool, as_json: bool) -> None:
+    from jobrunner_cli.commands.loading import load_for_database
+    from jobrunner_cli.engine.errors import UsageError
+    from jobrunner_cli.engine.store.database import Database
+
+    if names and workspace is not None:
+        msg = "either jobs or a workspace"
+        raise UsageError(msg, hint=f"jobrunner jobs {verb} --workspace {workspace} is for all of its jobs")
+    settings = load_for_database()
+    with Database(settings.database_path) as database:
+        if names:
+            _change_jobs(settings, database, verb, names, yes=yes, dry_run=dry_run, as_json=as_json)
+        else:
+            _change_place(database, verb, workspace, dry_run=dry_run, as_json=as_json)
+
+
+def _change_jobs(
+    settings: Settings, database: Database, verb: str, names: list[str], *, yes: bool, dry_run: bool, as_json: bool
+) -> None:
+    from jobrunner_cli.commands import job_selection
+    from jobrunner_cli.engine import operations
+    from jobrunner_cli.engine.states import TABLE
+    from jobrunner_cli.engine.store.filtering import JobFilter
+
+    selection = job_selection.select(database.connection, names, JobFilter(), TABLE)
+    steps = operations.outline(settings, database, operations.Operation(verb), selection.jobs)
+    # Whoever names jobs means just these, and nothing is lost by it.
+    if not job_selection.may_go_on(verb, steps, ask=False, yes=yes, dry_run=dry_run, as_json=as_json):
+        return
+    touched = [step.job for step in steps if step.touches]
+    if verb == "pause":
+        operations.pause_jobs(database, touched)
+    else:
+        operations.resume_jobs(database, touched)
+    job_selection.say_done([(step.job, _outcome(step, verb)) for step in steps], as_json=as_json)
+
+
+def _outcome(step: Step, verb: str) -> str:
+    from jobrunner_cli.engine.states import State, state_of
+
+    if not step.touches:
+        return step.what
+    if verb == "resume":
+        return "resumed"
+    runs = state_of(step.job.status_code) is State.RUNNING
+    return "paused; it runs on, and would wait only if it had to be started over" if runs else "paused"
+
+
+def _change_place(database: Database, verb: str, workspace: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Pause or resume the backend or a workspace."""
+    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.engine.states import State, state_of
+    from jobrunner_cli.engine.store import queries
+
+    conn = database.connection
+    active = [job for job in queries.active_jobs(conn) if workspace in {None, job.workspace}]
+    waiting = sum(state_of(job.status_code) is State.PENDING for job in active)
+    place = "the backend" if workspace is None else f"workspace {workspace}"
+    counts = f"{waiting} waiting, {len(active) - waiting} running"
+    if workspace is not None and not active and workspace not in queries.known_workspaces(conn):
+        diagnostics.notice(f"No job was ever in workspace {workspace}.")
+    paused = (
+        queries.backend_paused(conn) is not None
+        if workspace is None
+        else any(pause.scope == "workspace" and pause.name == workspace for pause in queries.pauses(conn))
+    )
+    changes = paused is (verb == "resume")
+    outcome = f"{place} is paused already" if verb == "pause" else f"{place} is not paused"
+    if changes:
+        did = "paused" if verb == "pause" else "resumed"
+        what = f"would be {did}" if dry_run else f"is {did}"
+        outcome = f"{place} {what} ({counts}{'; these run on' if verb == 'pause' and len(active) > waiting else ''})"
+        if not dry_run:
+            _write_place(database, verb, workspace)
+    if as_json:
+        output.as_json({"workspace": workspace, "changed": changes and not dry_run, "outcome": outcome})
+    else:
+        output.line(f"{outcome}.")
+
+
+def _write_place(database: Database, verb: str, workspace: str | None) -> None:
+    from jobrunner_cli.engine import operations
+
+    if workspace is None and verb == "pause":
+        operations.pause_backend(database)
+    elif workspace is None:
+        operations.resume_backend(database)
+    elif verb == "pause":
+        operations.pause_workspace(database, workspace)
+    else:
+        operations.resume_workspace(database, workspace)

@@ -1,0 +1,61 @@
+"""`jobrunner jobs why`: why a job is where it is, and what would change that."""
+
+from __future__ import annotations
+
+from jobrunner_cli.commands.job_words import JobName, Json
+
+
+def why(job: JobName, as_json: Json = False) -> None:
+    """Say why a job is where it is, and what would change that.
+
+    Names what really holds it up, however far away: the job at the end of a chain of needs, who holds
+    the slots and since when something is paused; its place in the queue; and, where the last runs of
+    the actions tell, about when it starts.
+
+    \b
+    Examples:
+      jobrunner jobs why 7ujg
+      jobrunner jobs why test/describe --json
+    """
+    import time
+
+    from jobrunner_cli import output, theme
+    from jobrunner_cli.commands.job_view import as_dict
+    from jobrunner_cli.commands.loading import load_for_database, reading
+    from jobrunner_cli.commands.naming import find_job
+    from jobrunner_cli.engine.running.reasons import account
+
+    settings = load_for_database()
+    with reading(settings) as database:
+        found = find_job(database.connection, job)
+        told = account(settings, database, found)
+    since = found.status_code_updated_at / 1e9
+    if as_json:
+        output.as_json(
+            {
+                **{key: as_dict(found)[key] for key in ("id", "workspace", "action", "state", "status_code")},
+                "since": output.utc(since),
+                "reasons": [
+                    {"text": reason.text, "change": reason.change, "jobs": list(reason.job_ids)}
+                    for reason in told.reasons
+                ],
+                "place": told.place,
+                "waiting": told.waiting,
+                "expected_start": None
+                if told.expected_start is None
+                else output.utc(time.time() + told.expected_start),
+            }
+        )
+        return
+    code = found.status_code
+    title = f"{theme.glyph(code)} {found.workspace}/{found.action}: {theme.word(code)}, since {output.ago(since)}"
+    output.line(output.styled(output.one_line(title), theme.style(code)))
+    for reason in told.reasons:
+        output.line(f"  {output.one_line(reason.text)}")
+        if reason.change and reason.change not in reason.text:
+            output.line(f"    -> {output.one_line(reason.change)}")
+    if told.place is not None:
+        output.line(f"  number {told.place} of {told.waiting} that wait for a worker")
+    if told.expected_start is not None:
+        about = "soon" if told.expected_start < 1 else f"in about {output.duration(told.expected_start)}"
+        output.line(f"  going by the last runs of these actions, it starts {about}")

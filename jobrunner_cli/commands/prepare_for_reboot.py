@@ -1,0 +1,74 @@
+"""`jobrunner prepare-for-reboot`: put every running job back before the machine is restarted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.running.rebooting import Plan
+
+
+def prepare_for_reboot(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")] = False,
+) -> None:
+    """Put every running job back before the machine is restarted: its container and files are removed.
+
+    The jobs start over when a runner is at work again. Only while no runner is; stop the service first.
+
+    \b
+    Examples:
+      jobrunner prepare-for-reboot --dry-run
+      jobrunner prepare-for-reboot --yes
+    """
+    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.commands.confirming import require_consent
+    from jobrunner_cli.commands.loading import load_for_database
+    from jobrunner_cli.engine.errors import ExitCode
+    from jobrunner_cli.engine.running import rebooting
+    from jobrunner_cli.engine.running.session import make_executor
+    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.locks import RunnerLock
+
+    settings = load_for_database()
+    lock = RunnerLock(settings.runner_lock_path)
+    lock.acquire(0.0)
+    try:
+        with Database(settings.database_path) as database:
+            plan = rebooting.plan(database.connection)
+            if not plan.put_back and not as_json:
+                diagnostics.notice("No job runs that would have to be put back.")
+            _show(plan, aloud=not as_json and (dry_run or not yes), to_stdout=dry_run)
+            if dry_run or not plan.put_back:
+                if as_json:
+                    output.as_json([{"id": job.id, "outcome": "would be put back"} for job in plan.put_back])
+                return
+            many = len(plan.put_back)
+            question = f"end and put back {many} running {'job' if many == 1 else 'jobs'}?"
+            if not require_consent(question, yes=yes):
+                return
+            done = rebooting.put_back(settings, database, make_executor(settings), plan.put_back)
+    finally:
+        lock.release()
+    if as_json:
+        output.as_json([{"id": each.job.id, "outcome": each.error or "put back"} for each in done])
+    else:
+        for each in done:
+            job = each.job
+            output.line(f"{job.id}  {job.workspace}/{job.action}  {each.error or 'put back'}")
+    raise typer.Exit(ExitCode.FAILED if any(each.error for each in done) else ExitCode.FINE)
+
+
+def _show(plan: Plan, *, aloud: bool, to_stdout: bool) -> None:
+    from jobrunner_cli import diagnostics, output
+
+    if not aloud:
+        return
+    say = output.line if to_stdout else diagnostics.notice
+    for job in plan.put_back:
+        say(f"{job.id}  {job.workspace}/{job.action}  {job.status_code.value}: end it, remove container and files")
+    for job in plan.left:
+        say(f"{job.id}  {job.workspace}/{job.action}  {job.status_code.value}: nothing; its outputs are decided on")

@@ -1,0 +1,163 @@
+"""Which jobs a command touches: chosen by name or filter, named before it is done, and never guessed without asking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.store import queries
+from jobrunner_cli.engine.store.database import Connection
+from support.store import make_job, new_database
+from support.terminal import jobrunner, on_terminal, without_colours
+
+pytestmark = pytest.mark.slow
+
+ONE, TWO, DONE, OTHER = "one0000000000000", "two0000000000000", "done000000000000", "other00000000000"
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    monkeypatch.setenv("WORKDIR", str(tmp_path))
+    monkeypatch.setenv("EXECUTOR", "process")
+    conn = new_database(
+        tmp_path,
+        make_job(ONE, action="one"),
+        make_job(TWO, StatusCode.WAITING_ON_DEPENDENCIES, action="two", wait_for_job_ids=(ONE,)),
+        make_job(DONE, StatusCode.SUCCEEDED, action="done", completed_at=1_700_000_000),
+        make_job(OTHER, action="one", workspace="elsewhere", job_request_id="req2"),
+    )
+    yield conn
+    conn.close()
+
+
+def codes(conn: Connection) -> dict[str, str]:
+    return {job_id: code.value for job_id, code in queries.codes_of(conn, [ONE, TWO, DONE, OTHER]).items()}
+
+
+def paused(conn: Connection) -> set[tuple[str, str]]:
+    return {(pause.scope, pause.name) for pause in queries.pauses(conn)}
+
+
+def told(*words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(jobrunner(*words, "--json").stdout)
+    return found
+
+
+@pytest.mark.parametrize("words", [["two"], ["ws/two"], ["--workspace", "ws"], ["--request", "req"]], ids=" ".join)
+@pytest.mark.parametrize("verb", ["cancel", "kill"])
+def test_what_is_not_named_by_its_whole_id_is_never_ended_unasked(table: Connection, verb: str, words: list[str]):
+    before = codes(table)
+    done = jobrunner("jobs", verb, *words, code=2)
+    assert f"{TWO}  ws/two  waiting: end it before it starts" in done.stderr.splitlines()
+    assert "nobody can be asked here" in done.stderr
+    assert done.stderr.splitlines()[-1] == "  hint: --yes goes on without asking"
+    assert codes(table) == before
+
+
+def test_dry_run_says_what_would_be_touched_and_what_fails_with_it(table: Connection):
+    before = codes(table)
+    done = jobrunner("jobs", "cancel", "ws/one", "ws/done", "--dry-run")
+    assert done.stdout.splitlines() == [
+        f"{ONE}  ws/one  created: end it before it starts",
+        f"{DONE}  ws/done  succeeded: nothing: it has ended (succeeded)",
+        f"What waits for them fails with them: ws/two ({TWO})",
+    ]
+    assert done.stderr == "cancel would touch 1 job; nothing was done.\n"
+    assert codes(table) == before
+
+
+def test_dry_run_is_told_as_json_too(table: Connection):
+    assert told("jobs", "kill", "ws/one", "ws/done", "--dry-run") == [
+        {"id": ONE, "workspace": "ws", "action": "one", "outcome": "end it before it starts",
+         "touches": True, "done": False},
+        {"id": DONE, "workspace": "ws", "action": "done", "outcome": "nothing: it has ended (succeeded)",
+         "touches": False, "done": False},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "ended"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_terminal_is_asked(table: Connection, answer: str, ended: bool):
+    said = without_colours(on_terminal("jobs", "kill", "--workspace", "elsewhere", columns=120, answer=answer))
+    assert f"{OTHER}  elsewhere/one  created: end it before it starts" in said
+    assert "kill 1 job?" in said
+    assert codes(table)[OTHER] == ("killed_by_admin" if ended else "created")
+    assert codes(table)[ONE] == "created"
+
+
+def test_filter_ends_only_what_it_lets_through(table: Connection):
+    assert [entry["id"] for entry in told("jobs", "cancel", "--workspace", "ws", "--yes")] == [TWO, ONE]
+    assert codes(table) == {
+        ONE: "cancelled_by_user", TWO: "cancelled_by_user", DONE: "succeeded", OTHER: "created",
+    }  # fmt: skip
+
+
+def test_whole_id_needs_no_question(table: Connection):
+    assert jobrunner("jobs", "cancel", OTHER, DONE).stdout.splitlines() == [
+        f"{OTHER}  elsewhere/one  done",
+        f"{DONE}  ws/done  already finished",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "no job is named"),
+        (["one", "--workspace", "ws"], 2, "jobs are either named or chosen by options, not both"),
+        (["--workspace", "nowhere"], 4, "no job is like that"),
+        (["nosuch"], 4, "there is no job 'nosuch'"),
+        (["0000000", "--yes"], 4, "'0000000' may be any of 4 jobs:"),
+    ],
+    ids=str,
+)
+def test_what_names_no_job_is_refused(table: Connection, words: list[str], code: int, said: str):
+    before = codes(table)
+    assert said in jobrunner("jobs", "cancel", *words, code=code).stderr
+    assert codes(table) == before
+
+
+def test_pausing_and_resuming_jobs(table: Connection):
+    assert told("jobs", "pause", "ws/one", "done")[0]["outcome"] == "paused"
+    assert paused(table) == {("job", ONE)}
+    assert told("jobs", "pause", ONE)[0]["outcome"] == "nothing: it is paused already"
+    assert told("jobs", "resume", TWO, ONE) == [
+        {"id": TWO, "workspace": "ws", "action": "two", "outcome": "nothing: it is not paused"},
+        {"id": ONE, "workspace": "ws", "action": "one", "outcome": "resumed"},
+    ]
+    assert paused(table) == set()
+
+
+def test_pausing_and_resuming_a_workspace(table: Connection):
+    assert jobrunner("jobs", "pause", "--workspace", "ws", "--dry-run").stdout == (
+        "workspace ws would be paused (2 waiting, 0 running).\n"
+    )
+    assert paused(table) == set()
+    jobrunner("jobs", "pause", "--workspace", "ws")
+    assert paused(table) == {("workspace", "ws")}
+    assert jobrunner("jobs", "pause", "--workspace", "ws").stdout == "workspace ws is paused already.\n"
+    assert jobrunner("jobs", "resume").stdout == "the backend is not paused.\n"
+    assert paused(table) == {("workspace", "ws")}
+    jobrunner("jobs", "resume", "--workspace", "ws")
+    assert paused(table) == set()
+
+
+def test_pausing_and_resuming_the_backend(table: Connection):
+    assert jobrunner("jobs", "pause").stdout == "the backend is paused (3 waiting, 0 running).\n"
+    flag = queries.backend_paused(table)
+    assert flag is not None
+    why = told_why(TWO)
+    assert why[0]["text"].startswith("the backend is paused since ")
+    assert why[0]["change"] == "jobrunner jobs resume ends that"
+    jobrunner("jobs", "pause")
+    assert queries.backend_paused(table) == flag
+    jobrunner("jobs", "resume")
+    assert queries.backend_paused(table) is None
+
+
+def told_why(job: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(jobrunner("jobs", "why", job, "--json").stdout)["reasons"]
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 #: Seconds for which the list, and what follows from a key, are waited for.
 _PATIENCE = 15.0
 _QUIET = 0.6
+_REMOTE_FONT = re.compile(r"\s*@font-face \{[^}]*\}")
 
 
 def save_screenshot(app: LiveView, path: Path, *, size: tuple[int, int], press: Sequence[str] = ()) -> None:
@@ -37,4 +39,5 @@ async def _picture(app: LiveView, size: tuple[int, int], press: Sequence[str]) -
         for key in press:
             await pilot.press(key)
             await pilot.pause(_QUIET)
-        return app.export_screenshot(title="jobrunner tui")
+        # A picture asks nobody on the network for its fonts.
+        return _REMOTE_FONT.sub("", app.export_screenshot(title="jobrunner tui"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import math
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from jobrunner_cli.engine.executors.docker_connection import (
     is_passing,
     tls_files,
 )
+from jobrunner_cli.engine.executors.docker_ending import describe_container, end_container, remove_container
 from jobrunner_cli.engine.executors.docker_errands import Errands
 from jobrunner_cli.engine.executors.docker_events import DockerEvents
 from jobrunner_cli.engine.executors.docker_files import DockerFiles
@@ -192,7 +192,7 @@ class DockerExecutor:
                     return
             else:
                 if not fresh:
-                    self._remove(client, name)
+                    remove_container(client, name, patience=self._slow)
                     raise held_by_another(spec.job_id)
                 self._own.made(name, made["Id"])
                 return
@@ -200,7 +200,7 @@ class DockerExecutor:
 
     def _settle(self, client: APIClient, name: str, labels: Mapping[str, str], attempt: int) -> bool:
         """See to the container that has the name already; true if it is as it should be, else the name is free."""
-        described = self._described(client, name)
+        described = describe_container(client, name)
         if described is None:
             # Half created, half removed: the engine holds the name for a moment, and tells nobody when it lets go.
             threading.Event().wait(_NAME_PAUSE * attempt)
@@ -216,7 +216,7 @@ class DockerExecutor:
                 f"{name} runs already, for another work directory",
                 hint=f"if nothing needs it any more: docker rm -f {name}",
             )
-        self._remove(client, described["Id"])
+        remove_container(client, described["Id"], patience=self._slow)
         return False
 
     def _create_refused(self, spec: ContainerSpec, name: str, error: APIError) -> ExecutorError:
@@ -250,7 +250,7 @@ class DockerExecutor:
             try:
                 client.start(name)
             except APIError as error:
-                described = self._described(client, name)
+                described = describe_container(client, name)
                 if described is None:
                     raise ContainerMissingError(f"{name} cannot be started: there is no such container") from error
                 command = " ".join([described.get("Path", ""), *(described.get("Args") or ())]).strip()
@@ -258,7 +258,7 @@ class DockerExecutor:
                 raise self._judged(f"start {command!r} in {image} ({name})", error) from error
 
     def _was_started(self, client: APIClient, name: str) -> bool:
-        described = self._described(client, name)
+        described = describe_container(client, name)
         if described is None:
             raise ContainerMissingError(f"{name} cannot be started: there is no such container")
         return container_state(described["State"]["Status"]) is not ContainerState.CREATED
@@ -278,36 +278,9 @@ class DockerExecutor:
 
         Raises ExecutorUnavailableError if it is not seen to have ended.
         """
-        from docker.errors import APIError
-
         name = container_name(job_id)
         with self._engine.calling(f"stop {name}", timeout=self._slow) as client:
-            try:
-                client.stop(name, timeout=max(0, math.ceil(grace)))
-            except APIError as error:
-                if is_absent(error):
-                    return
-                if error.status_code != 409:
-                    raise
-            if self._runs(client, name):
-                self._kill(client, name)
-            if self._runs(client, name):
-                raise ExecutorUnavailableError(f"{name} runs on although it was killed")
-
-    def _kill(self, client: APIClient, name: str) -> None:
-        from docker.errors import APIError
-
-        try:
-            client.kill(name, signal="KILL")
-            client.wait(name, timeout=math.ceil(self._timeout), condition="not-running")
-        except APIError as error:
-            # 409: it has ended meanwhile.
-            if not is_absent(error) and error.status_code != 409:
-                raise
-
-    def _runs(self, client: APIClient, name: str) -> bool:
-        described = self._described(client, name)
-        return described is not None and container_state(described["State"]["Status"]) is ContainerState.RUNNING
+            end_container(client, name, grace=grace, patience=self._timeout)
 
     def remove(self, job_id: str) -> None:
         """Remove the container with its volumes, killing it first; returns when all is gone.
@@ -317,27 +290,9 @@ class DockerExecutor:
         name = container_name(job_id)
         self._own.forget(name)
         with self._engine.calling(f"remove {name}", timeout=self._slow) as client:
-            self._remove(client, name)
+            remove_container(client, name, patience=self._slow)
             if self._volumes is not None:
                 self._volumes.remove(client, job_id)
-
-    def _remove(self, client: APIClient, container: str) -> None:
-        from docker.errors import APIError
-
-        try:
-            client.remove_container(container, v=True, force=True)
-        except APIError as error:
-            if is_absent(error):
-                return
-            if error.status_code != 409:
-                raise
-        else:
-            return
-        try:
-            client.wait(container, timeout=math.ceil(self._slow), condition="removed")
-        except APIError as error:
-            if not is_absent(error):
-                raise
 
     def list(self, owner: str) -> dict[str, ContainerState]:
         """Job id -> state of every container with this owner's label, by one call. Raises ExecutorUnavailableError."""
@@ -356,25 +311,13 @@ class DockerExecutor:
         described = self._own.take_end(name)
         if described is None:
             with self._engine.calling(f"inspect {name}") as client:
-                described = self._described(client, name)
+                described = describe_container(client, name)
         return None if described is None else container_detail(job_id, described)
 
     def _note_end(self, described: Mapping[str, Any]) -> None:
         """Keep the description that the end of a container brought, for the one who is going to ask for it next."""
         if container_state(described["State"]["Status"]) is ContainerState.EXITED:
             self._own.note_end(described)
-
-    @staticmethod
-    def _described(client: APIClient, name: str) -> dict[str, Any] | None:
-        from docker.errors import APIError
-
-        try:
-            described: dict[str, Any] = client.inspect_container(name)
-        except APIError as error:
-            if is_absent(error):
-                return None
-            raise
-        return described
 
     @property
     def keeps_log_head(self) -> bool:

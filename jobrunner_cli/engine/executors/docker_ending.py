@@ -1,0 +1,88 @@
+"""Looking at one container of a Docker engine, ending it, and removing it: each until it is seen to be so."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from jobrunner_cli.engine.errors import ExecutorUnavailableError
+from jobrunner_cli.engine.executors.docker_connection import is_absent
+from jobrunner_cli.engine.executors.docker_metadata import container_state
+from jobrunner_cli.engine.work import ContainerState
+
+if TYPE_CHECKING:
+    from docker.api.client import APIClient
+
+
+def describe_container(client: APIClient, name: str) -> dict[str, Any] | None:
+    """The engine's description of a container; None if there is none. Raises what docker-py raises."""
+    from docker.errors import APIError
+
+    try:
+        described: dict[str, Any] = client.inspect_container(name)
+    except APIError as error:
+        if is_absent(error):
+            return None
+        raise
+    return described
+
+
+def end_container(client: APIClient, name: str, *, grace: float, patience: float) -> None:
+    """TERM, after `grace` seconds (counted in whole ones by the engine) KILL; returns when it has ended or is absent.
+
+    `patience` is for the end after KILL, in seconds. Raises ExecutorUnavailableError if it is not seen to have ended,
+    and what docker-py raises.
+    """
+    from docker.errors import APIError
+
+    try:
+        client.stop(name, timeout=max(0, math.ceil(grace)))
+    except APIError as error:
+        if is_absent(error):
+            return
+        if error.status_code != 409:
+            raise
+    if _runs(client, name):
+        _kill(client, name, patience)
+    if _runs(client, name):
+        raise ExecutorUnavailableError(f"{name} runs on although it was killed")
+
+
+def _kill(client: APIClient, name: str, patience: float) -> None:
+    from docker.errors import APIError
+
+    try:
+        client.kill(name, signal="KILL")
+        client.wait(name, timeout=math.ceil(patience), condition="not-running")
+    except APIError as error:
+        # 409: it has ended meanwhile.
+        if not is_absent(error) and error.status_code != 409:
+            raise
+
+
+def _runs(client: APIClient, name: str) -> bool:
+    described = describe_container(client, name)
+    return described is not None and container_state(described["State"]["Status"]) is ContainerState.RUNNING
+
+
+def remove_container(client: APIClient, container: str, *, patience: float) -> None:
+    """Remove a container, by name or id, with its own volumes, killing it first; returns when it is gone.
+
+    `patience` is for a removal that is under way, in seconds. Raises what docker-py raises.
+    """
+    from docker.errors import APIError
+
+    try:
+        client.remove_container(container, v=True, force=True)
+    except APIError as error:
+        if is_absent(error):
+            return
+        if error.status_code != 409:
+            raise
+    else:
+        return
+    try:
+        client.wait(container, timeout=math.ceil(patience), condition="removed")
+    except APIError as error:
+        if not is_absent(error):
+            raise

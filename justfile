@@ -4,6 +4,8 @@ set positional-arguments := true
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 python := justfile_directory() / ".venv/bin/python"
+# A process for each CPU, and each file in one of them.
+side_by_side := "--numprocesses auto --dist loadfile"
 
 # list the recipes
 [private]
@@ -26,12 +28,12 @@ demo *args: _ready
 [no-exit-message]
 test *args: _ready
     @"{{ python }}" docker/engine.py --quiet || true
-    @"{{ python }}" -m pytest "$@"
+    @"{{ python }}" -m pytest {{ side_by_side }} "$@"
 
 # run the tests that need neither an engine nor patience
 [no-exit-message]
 test-fast *args: _ready
-    @"{{ python }}" -m pytest -m "not engine and not slow" "$@"
+    @"{{ python }}" -m pytest {{ side_by_side }} -m "not engine and not slow" "$@"
 
 # watch one study from start to end, with the log
 [no-exit-message]
@@ -42,7 +44,7 @@ test-verbose *args: _ready
 # run every test that needs no Docker engine
 [no-exit-message]
 test-no-docker *args: _ready
-    @"{{ python }}" -m pytest -m "not engine" "$@"
+    @"{{ python }}" -m pytest {{ side_by_side }} -m "not engine" "$@"
 
 # run the whole test suite and report which lines no test reaches
 [no-exit-message]

@@ -18,7 +18,7 @@ from support import surroundings
 from support.engine import Engine, NoEngineError, find
 
 FORBID_SKIPS = os.environ.get("JOBRUNNER_TESTS_FORBID_SKIPS") == "1"
-NO_ENGINE = pytest.StashKey[str]()
+NO_ENGINE = "No Docker engine"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
@@ -54,15 +54,12 @@ def clean_surroundings(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def docker_engine(request: pytest.FixtureRequest) -> Engine:
+def docker_engine() -> Engine:
     """The address of an engine that answers, with the names of the images it has; started if need be."""
-    known = request.config.stash.get(NO_ENGINE, None)
-    if known is None:
-        try:
-            return find()
-        except NoEngineError as error:
-            known = request.config.stash[NO_ENGINE] = str(error)
-    pytest.skip(known)
+    try:
+        return find()
+    except NoEngineError as error:
+        pytest.skip(f"{NO_ENGINE}: {str(error).removeprefix(f'{NO_ENGINE}: ')}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -88,8 +85,10 @@ def forbid_skip(report: Report) -> Report:
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line that nobody overlooks."""
-    reason = config.stash.get(NO_ENGINE, None)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that nobody overlooks; the tests may have run in other processes, so it is found in their reports."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", ())]
+    reasons = [where[2].removeprefix("Skipped: ") for where in skipped if isinstance(where, tuple)]
+    reason = next((reason for reason in reasons if reason.startswith(NO_ENGINE)), None)
     if reason:
         terminalreporter.write_line(f"THE TESTS THAT NEED A DOCKER ENGINE DID NOT RUN. {reason}", red=True, bold=True)

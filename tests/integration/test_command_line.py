@@ -97,7 +97,6 @@ def test_version_is_that_of_the_package():
         (["jobs", "show"], "missing argument 'JOB'", "jobrunner jobs show"),
         (["add-job"], "missing argument 'REPO'", "jobrunner add-job"),
         (["add-job", "study"], "missing argument 'ACTION…'", "jobrunner add-job"),
-        (["images", "pull"], "missing argument 'IMAGE…'", "jobrunner images pull"),
         (["run", "surplus"], "got unexpected extra argument(s) (surplus)", "jobrunner run"),
         (["jobs", "ls", "--workspace"], "option '--workspace' requires an argument", "jobrunner jobs ls"),
         (["jobs", "ls", "--limit", "many"], "'many' is not a whole number from 1 to 999999999", "jobrunner jobs ls"),

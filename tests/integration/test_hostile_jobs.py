@@ -190,13 +190,17 @@ def test_names_of_one_job_reach_the_next_whatever_links_its_repository_plants(
 
 @contextmanager
 def swapped(path: Path, other: Path) -> Iterator[None]:
-    """While the block runs, two things exchange their places without end, in one step each."""
+    """While the block runs, two things exchange their places without end, in one step each.
+
+    The directory of each is held open: when that one is itself exchanged, nothing is taken from where a link leads.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     done = threading.Event()
+    ends = [(os.open(end.parent, os.O_RDONLY | os.O_DIRECTORY), os.fsencode(end.name)) for end in (path, other)]
 
     def swap() -> None:
         while not done.is_set():
-            libc.renameat2(-100, os.fsencode(path), -100, os.fsencode(other), 2)
+            libc.renameat2(*ends[0], *ends[1], 2)
 
     thread = threading.Thread(target=swap)
     thread.start()
@@ -205,6 +209,8 @@ def swapped(path: Path, other: Path) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+        for descriptor, _ in ends:
+            os.close(descriptor)
 
 
 def test_what_is_swapped_for_links_while_the_runner_stores_it_gives_nothing_away(

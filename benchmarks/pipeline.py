@@ -4,8 +4,8 @@
 
 Shapes: a chain of 10, 40 independent actions, a DAG of 60. For each shape and number of workers both ways run in
 turn, and the medians are compared. Time ends when every row is final and every container gone. CPU is what the
-runner's process and the git processes it started used per job, start-up apart. Needs a Docker engine with the small
-images of `just engine`; the engine's own CPU is not in it.
+runner's process and the git processes it started used per job; start-up, which is Python, its imports and reading
+the study, is apart. Needs a Docker engine with the small images of `just engine`; the engine's own CPU is not in it.
 """
 
 from __future__ import annotations
@@ -109,6 +109,9 @@ def run_ours(shape: Shape, workers: int) -> tuple[float, float]:
 
 def measure(base: Path, shape: Shape) -> None:
     """In a process of its own: make the study, add the jobs, and time the runner."""
+    # What every program that talks to an engine imports once belongs to the start-up, as Python itself does.
+    import docker  # noqa: F401
+
     from jobrunner_cli.engine import requests
     from jobrunner_cli.engine import settings as settings_module
     from jobrunner_cli.engine.local_requests import local_request

@@ -34,7 +34,7 @@ from jobrunner_cli.engine.local_requests import local_request
 from jobrunner_cli.engine.running.session import make_repositories
 from jobrunner_cli.engine.store.database import Database
 from jobrunner_cli.engine.store.migrating import migrate
-from jobrunner_cli.engine.work import InputFile
+from jobrunner_cli.engine.work import InputFile, TreeEntry
 
 PATTERN = "out/*/*.bin"
 MOST_PROBES = 12
@@ -45,7 +45,7 @@ class NoCode:
 
     commit = "0" * 40
 
-    def read(self) -> Iterator[None]:
+    def read(self) -> Iterator[TreeEntry]:
         """Nothing."""
         return iter(())
 
@@ -91,9 +91,12 @@ def measure_copies(base: Path, count: int, size: int) -> tuple[float, ...]:
     # What a job has made is nobody's record of what was laid out, and much of it not yet on the disk.
     shutil.rmtree(workspace)
     hashing = "find . -type f -print0 | xargs -0 sha256sum > ../sums"
-    storing_raw = timed(
-        lambda: (run("cp", "-r", job.work / "out", base / "stored"), run("sh", "-c", hashing, cwd=base / "stored"))
-    )
+
+    def copy_and_hash() -> None:
+        run("cp", "-r", job.work / "out", base / "stored")
+        run("sh", "-c", hashing, cwd=base / "stored")
+
+    storing_raw = timed(copy_and_hash)
     begin = time.monotonic()
     run("sync", "-f", base / "stored")
     syncing = time.monotonic() - begin
@@ -105,9 +108,8 @@ def measure_copies(base: Path, count: int, size: int) -> tuple[float, ...]:
         limits = publish.Level4Limits(max_bytes=1 << 24, max_csv_rows=5000)
         outputs = publish.stage(job, matched, stores, job_id="job", limits=limits, stop=stop)
         assert len(outputs) == count, matched
-        publish.publish(outputs, stores, job_id="job")
-        origin = {"job_id": "job", "job_request_id": "r", "action": "a", "repo": "r", "commit": NoCode.commit}
-        manifest.record(stores, outputs, remove_obsolete=True, **origin)
+        origin = manifest.Origin(job_id="job", job_request="r", action="a", repo="r", commit=NoCode.commit)
+        publish.publish(outputs, stores, origin, remove_obsolete=True)
 
     storing = timed(store)
     shutil.rmtree(base)

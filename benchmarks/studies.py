@@ -14,12 +14,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from jobrunner_cli.engine.study.pipeline import examine
-from jobrunner_cli.engine.study.reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_VALUE
+from jobrunner_cli.engine.study.reader import MAX_DEPTH, MAX_NODES, MAX_VALUE
+from jobrunner_cli.engine.study.source import MAX_BYTES
 
 CORPUS = Path(__file__).parent.parent / "tests/corpus/valid"
 STUDIES = (
@@ -73,7 +75,7 @@ def main() -> None:
     work: dict[str, Callable[[], object]] = {
         "C loader alone": lambda: yaml.load(study, Loader=yaml.CSafeLoader),
         "read and checked": lambda: examine(study),
-        **{name: (lambda content=content: examine(content)) for name, content in files.items()},
+        **{name: partial(examine, content) for name, content in files.items()},
     }
     figures: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -83,7 +84,7 @@ def nothing_changes(base: Path, seconds: float, requests: int, jobs: int) -> Non
 
 
 @contextmanager
-def counted_git(base: Path):
+def counted_git(base: Path) -> Iterator[Path]:
     """The file that gets a line for every git that is started inside."""
     called, wrapper = base / "called", base / "bin" / "git"
     wrapper.parent.mkdir()

@@ -10,6 +10,8 @@ check() {
 check format ruff format --check --quiet .
 check lint ruff check --quiet .
 check types mypy
+# What is only run now and then must not rot unseen.
+check benchmarks env MYPYPATH=tests mypy benchmarks
 check imports lint-imports --no-logo
 check locks python tools/locks.py check
 if [ -n "$failed" ]; then

@@ -35,8 +35,10 @@ def clone(source: int, target: int, size: int) -> bool:
     try:
         fcntl.ioctl(target, _FICLONE, source)
     except OSError:
-        # Copying will do, or will say what is wrong.
-        os.ftruncate(target, 0)
+        # Copying will do, or will say what is wrong. A file that was cut, even from nothing, ext4 writes to the disk
+        # when it is closed.
+        if os.fstat(target).st_size:
+            os.ftruncate(target, 0)
         return False
     return True
 

@@ -198,19 +198,20 @@ def test_a_working_copy_that_is_replaced_as_a_whole_is_not_entered(job: Job, out
 
 
 @pytest.mark.slow
-def test_twenty_thousand_files_and_as_many_links(job: Job) -> None:
-    for number in range(20):
+def test_a_hundred_thousand_files_and_some_links(job: Job) -> None:
+    for number in range(100):
         directory = job.work / f"d{number}"
         directory.mkdir()
         for inner in range(1000):
             (directory / f"{inner}.tmp").touch()
+        for inner in range(200):
             (directory / f"{inner}.csv").symlink_to("/etc/passwd")
     make_deep(job.work / "d7", 3000, name="n" * 100)
     before = len(os.listdir("/proc/self/fd"))
     found = job.match(high="*/*.csv")
     assert found.outputs == {}
     assert (len(found.refused), found.refused_more) == (100, 19_900)
-    assert (len(found.unmatched_files), found.unmatched_files_more) == (100, 19_900)
+    assert (len(found.unmatched_files), found.unmatched_files_more) == (100, 99_900)
     layout.remove(job.directory)
     assert not job.directory.root.exists()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -70,6 +70,7 @@ def test_what_a_message_shows_is_short_and_without_control_characters() -> None:
     [
         ("", "the file is empty"),
         ("~", "line 1: the file is empty"),
+        ("---\n  ", "line 2: the file is empty"),
         ("word", "line 1: the file must be a mapping with `version` and `actions`, not text"),
         ("- a", "line 1: the file must be a mapping with `version` and `actions`, not a list"),
         ("version: 4", "actions: the key `actions` is missing"),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from jobrunner_cli.engine.study import reader, rules
 from jobrunner_cli.engine.study.advice import advise
 from jobrunner_cli.engine.study.pipeline import Pipeline
 from jobrunner_cli.engine.study.problems import Problem
-from jobrunner_cli.engine.study.source import UnreadableError, decode
-
-#: What ends a line for the parsers (section 5.4 of YAML 1.1).
-_LINE_END = re.compile("\r\n|[\n\r\x85]")
+from jobrunner_cli.engine.study.source import UnreadableError, decode, lines_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +29,7 @@ def report_on(content: bytes) -> Report:
     """Everything there is to say about a project.yaml. Never raises for its content."""
     checked = rules.check(reader.read(content))
     try:
-        lines = tuple(_LINE_END.split(decode(content)))
+        lines = tuple(lines_of(decode(content)))
     except UnreadableError:
         lines = ()
     return Report(pipeline=checked.pipeline, problems=checked.problems, warnings=advise(checked), lines=lines)

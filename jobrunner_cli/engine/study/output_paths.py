@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from jobrunner_cli.engine.study.problems import printable
 from jobrunner_cli.engine.work import PRIVACY_LEVELS, REVIEWABLE_SUFFIXES
 
 _MODERATELY = PRIVACY_LEVELS[1]
@@ -34,7 +35,7 @@ def path_problems(path: str, level: str) -> Iterator[str]:
     if not suffix or suffix.endswith("*"):
         yield "must end in the type of the file, such as `.csv`"
     elif level == _MODERATELY and suffix not in REVIEWABLE_SUFFIXES:
-        yield f"ends in `{suffix[:20]}`, and {_MODERATELY} outputs may only be {', '.join(REVIEWABLE_SUFFIXES)}"
+        yield f"ends in `{printable(suffix[:20])}`, and {_MODERATELY} outputs may only be {', '.join(REVIEWABLE_SUFFIXES)}"
 
 
 def suffix_of(path: str) -> str:

@@ -22,6 +22,7 @@ from jobrunner_cli.engine.study.source import (
     decode,
     has_tabs_that_matter,
     hide_separators,
+    lines_of,
     parser_events,
 )
 
@@ -186,7 +187,7 @@ class _Composer:
     def compose(self, text: str, parser: Any) -> Document:
         """The text's document, however far it can be read. Raises YAMLSyntaxError."""
         try:
-            self._compose(parser_events(text, parser))
+            self._compose(parser_events(text, parser), len(lines_of(text)))
         except YAMLSyntaxError:
             raise
         except UnreadableError as error:
@@ -202,7 +203,7 @@ class _Composer:
                 position = end
         return "".join((*pieces, text[position:]))
 
-    def _compose(self, events: Iterator[yaml.Event]) -> None:
+    def _compose(self, events: Iterator[yaml.Event], last_line: int) -> None:
         import yaml
 
         documents = 0
@@ -213,6 +214,8 @@ class _Composer:
                 continue
             mark = event.start_mark
             line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+            # libyaml has a file without a line's end at its end go on for one line more.
+            line = min(line, last_line)
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar(event, line, column)
             elif isinstance(event, yaml.CollectionStartEvent):

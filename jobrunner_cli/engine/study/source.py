@@ -50,6 +50,11 @@ def decode(content: bytes) -> str:
     return text
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text as YAML counts them, once separators are hidden, without their ends."""
+    return _LINE_END.split(text)
+
+
 def hide_separators(text: str) -> tuple[str, dict[int, str]]:
     """U+2028 and U+2029 end a line in YAML 1.1, which the parsers follow, and are text in 1.2: put private characters
     that the text does not use in their stead, and say how to undo it.
@@ -62,6 +67,8 @@ def hide_separators(text: str) -> tuple[str, dict[int, str]]:
     return text.translate(stand_ins), undo
 
 
+#: What ends a line for the parsers (section 5.4 of YAML 1.1).
+_LINE_END = re.compile("\r\n|[\n\r\x85]")
 #: A comment in a line without quotes; if the line belongs to a longer value, this is part of that value's text.
 _COMMENT = re.compile(r"""^(?:[^#'"\n]*[ ])?#[^'"\n]*$""", re.MULTILINE)
 

@@ -65,7 +65,8 @@ app = typer.Typer(
       jobrunner jobs ls                      see what became of it
 
     Exit codes: 0 fine, 1 a job or operation failed, 2 usage, 3 configuration or database not
-    migrated, 4 not found or ambiguous, 5 engine or server not reachable, 130 interrupted.
+    migrated, 4 not found or ambiguous, 5 engine or server not reachable, 124 not over in time
+    (jobs wait --timeout), 130 interrupted.
     With {TRACEBACK_VARIABLE}=1, an error shows where in the program it came up.
     """,
 )
@@ -98,6 +99,11 @@ def main() -> NoReturn:
         # The reader of our output has seen enough; Python would complain once more when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.FAILED
+    try:
+        sys.stderr.flush()
+    except OSError:
+        # A log that nobody reads, or that has no space, makes no other exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     # The process ends: looking for garbage in what it leaves would take longer than some commands.
     gc.freeze()
     sys.exit(code)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
@@ -33,15 +35,18 @@ def drive(
     only: Callable[[Sequence[Job]], Collection[str]] | None = None,
     quiet: bool = False,
     log_format: str | None = None,
+    deadline: float | None = None,
 ) -> ExitCode:
     """Run the loop in this process until it is idle or told to leave, and say what happened; `quiet` says less.
 
+    At the `deadline`, in monotonic seconds, it leaves as it does when it is told to, and the code is TIMED_OUT.
     With a `log_format`, `text` or `json`, there are log lines in place of the live table. Raises RunnerActiveError if another process runs it already.
     """
     live = on_terminal() and not quiet and log_format is None
     progress = Progress(live=live)
     stream = None if live or quiet else sys.stderr
     service_log.configure(settings, Masker(settings.secrets()), stream, as_json=log_format == "json")
+    service_log.catch_strays()
     executor = make_executor(settings)
     if not executor.isolates and not quiet:
         diagnostics.notice(
@@ -49,15 +54,40 @@ def drive(
         )
     with runner(settings, progress, executor=executor, only=only) as (controller, board):
         measured = nullcontext() if quiet else sampling(settings, executor)
-        with _signals(controller, board, progress) as received, progress.shown(), measured:
+        leaving = _leaving_at(deadline, controller)
+        with _signals(controller, board, progress) as received, progress.shown(), measured, leaving as over:
             controller.run(until_idle=until_idle)
         if received:
             goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
             return ExitCode.INTERRUPTED if signal.SIGINT in received else ExitCode.FINE
+        if over.is_set():
+            goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
+            return ExitCode.TIMED_OUT
         if not quiet:
             _say_what_is_left(board)
         failed = [code for code in board.ended.values() if state_of(code) is State.FAILED]
         return ExitCode.FAILED if failed else ExitCode.FINE
+
+
+@contextmanager
+def _leaving_at(deadline: float | None, controller: Controller) -> Iterator[threading.Event]:
+    """Have the loop leave at a deadline, if there is one. Yields what is set then."""
+    over = threading.Event()
+
+    def leave() -> None:
+        over.set()
+        controller.drain()
+
+    if deadline is None:
+        yield over
+        return
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), leave)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 from jobrunner_cli.commands.job_words import JobName, Json
 
 if TYPE_CHECKING:
-    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.output_files import OutputFile
     from jobrunner_cli.engine.store.models import Job
 
 
@@ -43,6 +43,7 @@ def outputs(
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.engine.errors import UsageError
+    from jobrunner_cli.engine.output_files import output_files
     from jobrunner_cli.engine.store import queries
 
     if output_path is None and (copy is not None or open_it):
@@ -53,46 +54,33 @@ def outputs(
         found = find_job(database.connection, job)
         outcome = queries.result_of(database.connection, found.id)
         latest = queries.last_recorded_outputs(database.connection, found.workspace, found.action)
-    stored = {each.path: each for each in outcome.outputs} if outcome else {}
     if latest is not None and latest.job_id != found.id:
         diagnostics.notice(f"A newer job of this action, {latest.job_id}, may have replaced these files.")
-    rows = [_row(settings, found, path, stored.get(path)) for path in sorted(found.outputs)]
+    files = output_files(settings, found, outcome)
     if output_path is not None:
-        _one(found, _pick(found, rows, output_path), copy=copy, force=force, open_it=open_it, as_json=as_json)
+        _one(_pick(found, files, output_path), copy=copy, force=force, open_it=open_it, as_json=as_json)
     elif as_json:
-        output.as_json(rows)
-    elif rows:
-        output.table(rows, _columns())
+        output.as_json([_row(file) for file in files])
+    elif files:
+        output.table([_row(file) for file in files], _columns())
     else:
         diagnostics.notice(
             f"{found.workspace}/{found.action} ({found.id}) has no outputs: it is {found.status_code.value}."
         )
 
 
-def _row(settings: Settings, job: Job, path: str, stored: Any) -> dict[str, Any]:
-    held_back = job.level4_excluded_files.get(path)
-    level = job.outputs[path]
-    place = settings.high_workspace(job.workspace) / path
-    released = settings.medium_workspace(job.workspace) / (path if held_back is None else f"{path}.txt")
+def _row(file: OutputFile) -> dict[str, Any]:
+    released = file.released
     return {
-        "path": path,
-        "level": level,
-        "size": stored.size if stored is not None else None,
-        "content_hash": stored.content_hash if stored is not None else None,
-        "held_back": held_back,
-        "file": str(place),
-        "exists": _is_file(place),
-        "released_file": str(released) if level == "moderately_sensitive" and _is_file(released) else None,
+        "path": file.path,
+        "level": file.level,
+        "size": file.size,
+        "content_hash": file.content_hash,
+        "held_back": file.held_back,
+        "file": str(file.file),
+        "exists": file.exists,
+        "released_file": str(released) if released is not None else None,
     }
-
-
-def _is_file(path: Path) -> bool:
-    import stat
-
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def _columns() -> list[Any]:
@@ -113,88 +101,35 @@ def _columns() -> list[Any]:
     ]
 
 
-def _pick(job: Job, rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+def _pick(job: Job, files: list[OutputFile], name: str) -> OutputFile:
     """The one output that is meant. Raises NotFoundError, AmbiguousError."""
     from jobrunner_cli.engine.errors import AmbiguousError, NotFoundError
+    from jobrunner_cli.engine.output_files import require_file
 
-    exact = [row for row in rows if row["path"] == name]
-    found = exact or [row for row in rows if f"/{row['path']}".endswith(f"/{name}")]
+    exact = [file for file in files if file.path == name]
+    found = exact or [file for file in files if f"/{file.path}".endswith(f"/{name}")]
     if len(found) > 1:
-        msg = "\n".join([f"{name!r} may be any of {len(found)} outputs:", *(f"  {row['path']}" for row in found[:10])])
+        msg = "\n".join([f"{name!r} may be any of {len(found)} outputs:", *(f"  {file.path}" for file in found[:10])])
         raise AmbiguousError(msg, hint="give more of its path")
     if not found:
         msg = f"{job.workspace}/{job.action} ({job.id}) has no output {name!r}"
         raise NotFoundError(msg, hint=f"jobrunner jobs outputs {job.id} lists them")
-    if not found[0]["exists"]:
-        msg = f"the output is gone: {found[0]['file']}"
-        raise NotFoundError(msg, hint=f"jobrunner workspaces show {job.workspace} says whether it was archived")
+    require_file(found[0])
     return found[0]
 
 
-def _one(job: Job, row: dict[str, Any], *, copy: Path | None, force: bool, open_it: bool, as_json: bool) -> None:
-    from jobrunner_cli import output
-
-    source = Path(row["file"])
-    if copy is not None:
-        target = _copy(source, copy, force=force)
-        output.line(str(target))
-    elif as_json:
-        output.as_json(row)
-    elif not open_it:
-        output.line(row["file"])
-    if open_it:
-        _open(source)
-
-
-def _copy(source: Path, to: Path, *, force: bool) -> Path:
-    """Copy the file, of which nobody reads a half; returns where it is. Raises UsageError."""
-    import os
-    import shutil
-    import tempfile
-
-    from jobrunner_cli.engine.errors import UsageError
-
-    target = to / source.name if to.is_dir() else to
-    if not target.parent.is_dir():
-        msg = f"there is no directory {target.parent}"
-        raise UsageError(msg)
-    if target.exists() and not force:
-        msg = f"{target} exists"
-        raise UsageError(msg, hint="--force copies over it")
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as into, source.open("rb") as stream:
-            shutil.copyfileobj(stream, into, 1 << 20)
-        # What was kept from others stays so: the copy is for whoever asked, as mkstemp makes it.
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return target
-
-
-def _open(path: Path) -> None:
-    """Show a file to whoever sits at the terminal. Raises UsageError where nobody can be shown anything."""
-    import os
-    import shlex
-    import shutil
+def _one(file: OutputFile, *, copy: Path | None, force: bool, open_it: bool, as_json: bool) -> None:
     import subprocess
     import sys
 
-    from jobrunner_cli.engine.errors import UsageError
-    from jobrunner_cli.engine.work import REVIEWABLE_SUFFIXES
+    from jobrunner_cli import output
+    from jobrunner_cli.engine.output_files import copy_output, viewer_of
 
-    pictures = {".jpg", ".jpeg", ".png", ".svg", ".svgz", ".html"}
-    if path.suffix.lower() in set(REVIEWABLE_SUFFIXES) - pictures and sys.stdout.isatty():
-        pager = shlex.split(os.environ.get("PAGER", "")) or ["less"]
-        command = [*pager, str(path)]
-    else:
-        opener = next((name for name in ("xdg-open", "open") if shutil.which(name)), None)
-        if opener is None:
-            msg = f"nothing here can show {path.name}"
-            raise UsageError(msg, hint=f"copy it with --copy, or look at {path}")
-        command = [opener, str(path)]
-    if shutil.which(command[0]) is None:
-        msg = f"there is no program {command[0]}"
-        raise UsageError(msg, hint="PAGER names the one to use")
-    subprocess.run(command, check=False)
+    if copy is not None:
+        output.line(str(copy_output(file.file, copy, force=force)))
+    elif as_json:
+        output.as_json(_row(file))
+    elif not open_it:
+        output.line(str(file.file))
+    if open_it:
+        subprocess.run(viewer_of(file.file, on_terminal=sys.stdout.isatty()), check=False)

@@ -42,7 +42,8 @@ def tui(
 
     The list shows every job; below or beside it are details, the log, the graph and the outputs of the one
     under the cursor. ? shows all keys. It works over ssh and in tmux, and leaving it stops nothing.
-    Keys, theme, grouping and sorting can be set in tui.toml beside config.toml.
+    Keys, theme, grouping and sorting can be set in tui.toml beside config.toml; what it says nothing
+    about is remembered from one start to the next.
 
     \b
     Examples:
@@ -54,6 +55,7 @@ def tui(
     import sys
 
     from jobrunner_cli.commands.loading import load_settings
+    from jobrunner_cli.tui import memory
     from jobrunner_cli.tui.app import LiveView
     from jobrunner_cli.tui.pane import Tab
     from jobrunner_cli.tui.preferences import default_path, read_preferences, with_theme
@@ -70,6 +72,8 @@ def tui(
         settings,
         read_only=read_only,
         preferences=preferences,
+        # A picture is of what was asked for, and nobody has chosen anything in it.
+        memory=memory.default_path() if screenshot is None else None,
         first_job=None if job is None else _find(settings, job),
         first_tab=Tab(tab),
         text=text,

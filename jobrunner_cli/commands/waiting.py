@@ -20,28 +20,54 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at whether another process has committed.
 _LOOK_INTERVAL = 0.1
+#: Jobs that are named of those that have not ended in time.
+_MOST_NAMED = 5
 
 _HELD = frozenset({StatusCode.WAITING_PAUSED, StatusCode.WAITING_DB_MAINTENANCE})
 
 
-def wait_for(settings: Settings, job_ids: Sequence[str]) -> ExitCode:
+def wait_for(settings: Settings, job_ids: Sequence[str], *, timeout: float | None = None) -> ExitCode:
     """Return when these jobs have ended, or when none of them can move without an operator.
 
-    Runs them in this process if no runner is at work on the work directory; FAILED if one of them failed.
+    Runs them in this process if no runner is at work on the work directory; FAILED if one of them failed. With a
+    `timeout`, in seconds, TIMED_OUT if some have not ended by then; running ones go on.
     """
+    deadline = None if timeout is None else time.monotonic() + timeout
     while not _all_ended(settings, job_ids):
+        if deadline is not None and time.monotonic() >= deadline:
+            return ExitCode.TIMED_OUT
         try:
             from jobrunner_cli.commands.driving import drive
 
-            code = drive(settings, until_idle=True, only=lambda rows: needed_for(rows, job_ids))
+            code = drive(settings, until_idle=True, only=lambda rows: needed_for(rows, job_ids), deadline=deadline)
         except RunnerActiveError as busy:
             diagnostics.notice(f"{busy.message}: watching it.")
-            _watch(settings, job_ids)
+            _watch(settings, job_ids, deadline)
             continue
-        if code is ExitCode.INTERRUPTED:
+        if code is ExitCode.INTERRUPTED or (code is ExitCode.TIMED_OUT and not _all_ended(settings, job_ids)):
             return code
         break
     return _verdict(settings, job_ids)
+
+
+def say_what_is_awaited(settings: Settings, job_ids: Sequence[str], timeout: float) -> None:
+    """One line that names the jobs that have not ended in time, and why each has not."""
+    from jobrunner_cli import output
+    from jobrunner_cli.engine.forms import format_duration
+    from jobrunner_cli.engine.running.reasons import account
+
+    with Database(settings.database_path, readonly=True) as database:
+        found = queries.jobs_by_ids(database.connection, job_ids)
+        left = [job for job in found.values() if state_of(job.status_code) in {State.PENDING, State.RUNNING}]
+        told = []
+        for job in left[:_MOST_NAMED]:
+            reasons = "; ".join(reason.text for reason in account(settings, database, job).reasons)
+            told.append(
+                f"{job.workspace}/{job.action} ({job.id}): {reasons or job.status_message or job.status_code.value}"
+            )
+    if len(left) > len(told):
+        told.append(f"and {len(left) - len(told)} more")
+    diagnostics.notice(output.one_line(f"Not over after {format_duration(timeout)}: {' | '.join(told)}"))
 
 
 def needed_for(rows: Sequence[Job], job_ids: Collection[str]) -> set[str]:
@@ -90,8 +116,8 @@ def _all_ended(settings: Settings, job_ids: Sequence[str]) -> bool:
     return all(state_of(code) in {State.SUCCEEDED, State.FAILED} for code in codes.values())
 
 
-def _watch(settings: Settings, job_ids: Sequence[str]) -> None:
-    """Show the jobs until they have ended or their runner is gone."""
+def _watch(settings: Settings, job_ids: Sequence[str], deadline: float | None) -> None:
+    """Show the jobs until they have ended, their runner is gone, or it is too late."""
     from jobrunner_cli.progress import Progress, on_terminal
 
     progress = Progress(live=on_terminal())
@@ -107,6 +133,8 @@ def _watch(settings: Settings, job_ids: Sequence[str]) -> None:
                     _say_what_failed(jobs.values())
                     return
                 told = _say_what_is_held(jobs.values(), told)
+            if deadline is not None and time.monotonic() >= deadline:
+                return
             time.sleep(_LOOK_INTERVAL)
 
 

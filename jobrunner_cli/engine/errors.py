@@ -14,6 +14,8 @@ class ExitCode(IntEnum):
     CONFIGURATION = 3
     NOT_FOUND = 4
     UNREACHABLE = 5
+    #: as timeout(1) has it
+    TIMED_OUT = 124
     INTERRUPTED = 130
 
 

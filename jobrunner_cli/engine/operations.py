@@ -149,6 +149,21 @@ def _outline_pause(job: Job, operation: Operation, *, paused: bool) -> Step:
     return Step(job=job, what="do not start it until it is resumed")
 
 
+def outline_workspace(conn: Connection, operation: Operation, workspace: str) -> list[Step]:
+    """What a pause of a workspace (PAUSE), or its end (RESUME), means for each of its active jobs: first those that wait."""
+    found = []
+    for job in queries.active_jobs(conn):
+        if job.workspace != workspace:
+            continue
+        if state_of(job.status_code) is State.RUNNING:
+            found.append(Step(job=job, what="it runs on", touches=False))
+        elif operation is Operation.RESUME:
+            found.append(Step(job=job, what="let it start when its turn has come"))
+        else:
+            found.append(Step(job=job, what="do not start it until the workspace is resumed"))
+    return sorted(found, key=lambda step: (not step.touches, step.job.created_at, step.job.id))
+
+
 def pause_jobs(database: Database, jobs: Iterable[Job], *, now: float | None = None) -> list[str]:
     """Pause these jobs, running ones carry on; returns the ids of those that were not paused before."""
     at = _clock(now)

@@ -1,29 +1,29 @@
-"""What each entry of the registry does, and when it does something at all."""
+"""What each entry of the registry does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from textual.widgets import Input
 
 from jobrunner_cli.engine.operations import Operation
-from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, Legend, State
+from jobrunner_cli.engine.states import Legend
 from jobrunner_cli.tui import pager
 from jobrunner_cli.tui.adding import AddJob
+from jobrunner_cli.tui.conditions import chosen_output, workspace_of
+from jobrunner_cli.tui.copying import CopyTo
 from jobrunner_cli.tui.dialogs import Ask, Confirm, Help
 from jobrunner_cli.tui.listing import Grouping, Sorting, group_name, is_group
-from jobrunner_cli.tui.logpane import LogPane
 from jobrunner_cli.tui.pane import Tab
 
 if TYPE_CHECKING:
+    from jobrunner_cli.engine.operations import Step
     from jobrunner_cli.engine.requests import Submission
-    from jobrunner_cli.engine.store.overview import Brief
     from jobrunner_cli.tui.deeds import Outlined
     from jobrunner_cli.tui.screen import MainScreen
 
 Act = Callable[["MainScreen"], object]
-Condition = Callable[["MainScreen"], bool]
 
 _T = TypeVar("_T")
 _ENLARGED = ("", "only-pane", "only-list")
@@ -52,14 +52,6 @@ def _operate(operation: Operation) -> Act:
         deeds.outline(operation, ids, outlined)
 
     return act
-
-
-def _touches(condition: Callable[[MainScreen, Brief], bool]) -> Condition:
-    return lambda screen: any(condition(screen, job) for job in screen.table.touched()[:1000])
-
-
-def _is_paused(screen: MainScreen, job: Brief) -> bool:
-    return screen.standing is not None and job.id in screen.standing.paused_jobs
 
 
 def _add_job(screen: MainScreen) -> None:
@@ -96,6 +88,35 @@ def _resume_backend(screen: MainScreen) -> None:
     screen.app.push_screen(Ask(f"Resume the backend {screen.view.settings.backend}?", text, "Resume"), answered)
 
 
+def _change_workspace(operation: Operation) -> Act:
+    def act(screen: MainScreen) -> None:
+        workspace = workspace_of(screen)
+        if workspace is None:
+            return
+        deeds = screen.view.deeds
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                deeds.change_workspace(operation, workspace)
+
+        def outlined(steps: Sequence[Step]) -> None:
+            waiting = sum(step.touches for step in steps)
+            counts = f"{waiting} waiting, {len(steps) - waiting} running."
+            says = {
+                Operation.PAUSE: "None of its jobs starts until it is resumed, nor those that it will get; "
+                "what runs carries on.",
+                Operation.RESUME: "What waits in it may start again, unless something else holds it up.",
+            }[operation]
+            verb = operation.value.capitalize()
+            screen.app.push_screen(
+                Ask(f"{verb} the workspace {workspace}?", f"{says}\n{counts}\n", verb, steps=steps), answered
+            )
+
+        deeds.outline_workspace(operation, workspace, outlined)
+
+    return act
+
+
 # The list.
 
 
@@ -112,6 +133,12 @@ def _filter(screen: MainScreen) -> None:
     field.display = True
     # At once: what is typed next belongs to it.
     screen.set_focus(field)
+
+
+def _keep_filter(screen: MainScreen) -> None:
+    screen.set_focus(screen.table)
+    if not screen.wanted.text.strip():
+        screen.query_one("#filter").display = False
 
 
 def _legend(screen: MainScreen) -> None:
@@ -221,6 +248,18 @@ def _pager(screen: MainScreen) -> None:
     pager.open_log(screen.app, screen.view.settings, screen.table.current)
 
 
+def _open_output(screen: MainScreen) -> None:
+    output = chosen_output(screen)
+    if output is not None:
+        pager.open_output(screen.app, output)
+
+
+def _copy_output(screen: MainScreen) -> None:
+    output = chosen_output(screen)
+    if output is not None:
+        screen.app.push_screen(CopyTo(output, screen.view.deeds))
+
+
 # General.
 
 
@@ -247,7 +286,10 @@ ACTS: Mapping[str, Act] = {
     "add_job": _add_job,
     "pause_backend": _pause_backend,
     "resume_backend": _resume_backend,
+    "pause_workspace": _change_workspace(Operation.PAUSE),
+    "resume_workspace": _change_workspace(Operation.RESUME),
     "filter": _filter,
+    "keep_filter": _keep_filter,
     "legend": _legend,
     "finished": lambda screen: screen.want(hide_finished=not screen.wanted.hide_finished),
     "sort": _sort,
@@ -259,6 +301,8 @@ ACTS: Mapping[str, Act] = {
     "tab_log": _tab(Tab.LOG),
     "tab_graph": _tab(Tab.GRAPH),
     "tab_outputs": _tab(Tab.OUTPUTS),
+    "open_output": _open_output,
+    "copy_output": _copy_output,
     "enlarge": _enlarge,
     "follow": _follow,
     "search": _search,
@@ -270,60 +314,4 @@ ACTS: Mapping[str, Act] = {
     "command_palette": lambda screen: screen.app.action_command_palette(),
     "next_theme": _theme,
     "leave": lambda screen: screen.app.exit(),
-}
-
-
-def _is_paused_backend(screen: MainScreen) -> bool:
-    return screen.standing is not None and screen.standing.paused is not None
-
-
-def _log_is_shown(screen: MainScreen) -> bool:
-    return screen.pane.tab is Tab.LOG and not screen.has_class("only-list")
-
-
-def _log_is_in_use(screen: MainScreen) -> bool:
-    return _log_is_shown(screen) and isinstance(screen.focused, LogPane)
-
-
-def _list_is_in_use(screen: MainScreen) -> bool:
-    return screen.table.has_focus
-
-
-def _has_hits(screen: MainScreen) -> bool:
-    return _log_is_shown(screen) and bool(screen.pane.log_pane.needle)
-
-
-def _is_typing(screen: MainScreen) -> bool:
-    return isinstance(screen.focused, Input)
-
-
-def _has_job(screen: MainScreen) -> bool:
-    return screen.table.current is not None
-
-
-#: Name of an entry -> when it does something; one that is not here always does.
-CONDITIONS: Mapping[str, Condition] = {
-    "cancel": _touches(lambda _, job: job.code in ACTIVE_CODES),
-    "kill": _touches(lambda _, job: job.code in ACTIVE_CODES | KEPT_CODES),
-    "hold": _touches(lambda screen, job: job.code in ACTIVE_CODES and not _is_paused(screen, job)),
-    "resume": _touches(_is_paused),
-    "retry": _touches(lambda _, job: job.state is State.FAILED),
-    "mark": lambda screen: _list_is_in_use(screen) and bool(screen.table.listing.keys),
-    "mark_all": lambda screen: bool(screen.table.listing.shown),
-    "unmark": lambda screen: bool(screen.table.marks),
-    "pause_backend": lambda screen: screen.standing is not None and not _is_paused_backend(screen),
-    "resume_backend": _is_paused_backend,
-    "fold": lambda screen: _list_is_in_use(screen) and is_group(screen.table.cursor or ""),
-    "enlarge": lambda screen: not is_group(screen.table.cursor or "") or not _list_is_in_use(screen),
-    "follow": _log_is_shown,
-    "search": lambda screen: _log_is_shown(screen) and not _is_typing(screen),
-    "filter": lambda screen: not _is_typing(screen),
-    "next_hit": _has_hits,
-    "previous_hit": _has_hits,
-    "wrap": _log_is_shown,
-    "pager": _has_job,
-    "tab_log": lambda screen: screen.pane.tab is not Tab.LOG,
-    "tab_graph": lambda screen: screen.pane.tab is not Tab.GRAPH,
-    "tab_outputs": lambda screen: screen.pane.tab is not Tab.OUTPUTS,
-    "tab_details": lambda screen: screen.pane.tab is not Tab.DETAILS,
 }

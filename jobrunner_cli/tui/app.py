@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +18,7 @@ from textual.screen import Screen
 from jobrunner_cli.tui.deeds import Deeds
 from jobrunner_cli.tui.feed import EngineWatch, Feed
 from jobrunner_cli.tui.listing import Wanted
+from jobrunner_cli.tui.memory import remember, with_memory
 from jobrunner_cli.tui.pane import Tab
 from jobrunner_cli.tui.preferences import Preferences
 from jobrunner_cli.tui.registry import ENTRIES, Keys
@@ -41,19 +43,28 @@ class LiveView(App[None]):
         *,
         read_only: bool = False,
         preferences: Preferences | None = None,
+        memory: Path | None = None,
         first_job: str | None = None,
         first_tab: Tab = Tab.DETAILS,
         text: str = "",
     ) -> None:
+        """`memory` is the file that is read at the start and written at the end; without it nothing is remembered."""
         super().__init__()
         self.settings = settings
         self.read_only = read_only
         self.first_job = first_job
         self.first_tab = first_tab
         preferences = preferences or Preferences()
+        self._memory = memory
+        self._preferences = preferences if memory is None else with_memory(preferences, memory)
+        preferences = self._preferences
         self.keys: Keys = preferences.keys
-        self._first_theme = preferences.theme
-        self.wanted = Wanted(text=text, grouping=preferences.grouping, sorting=preferences.sorting)
+        self.wanted = Wanted(
+            text=text,
+            grouping=preferences.grouping,
+            sorting=preferences.sorting,
+            hide_finished=preferences.hide_finished,
+        )
         self.main = MainScreen(self)
         self.feed = Feed(settings, self._tell, self.wanted)
         self.engine_watch = EngineWatch(settings, self._tell)
@@ -74,18 +85,28 @@ class LiveView(App[None]):
 
     def on_mount(self) -> None:
         """The theme that the user prefers; and whoever ends the process gets the terminal back as it was."""
-        self.theme = self._first_theme
+        self.theme = self._preferences.theme
         for number in (signal.SIGTERM, signal.SIGHUP):
             # Only the main thread hears signals.
             with suppress(NotImplementedError, RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
 
     def on_unmount(self) -> None:
-        """The threads end; what was asked for stays asked for."""
+        """The threads end, what was asked for stays asked for; and what was chosen is remembered."""
         self.feed.stop()
         self.engine_watch.stop()
         self.deeds.stop()
         self.main.close_log()
+        if self._memory is not None:
+            wanted = self.main.wanted
+            now = replace(
+                self._preferences,
+                theme=self.theme,
+                grouping=wanted.grouping,
+                sorting=wanted.sorting,
+                hide_finished=wanted.hide_finished,
+            )
+            remember(self._memory, self._preferences, now)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: what does something now, by its name, and Textual's own for themes and screenshots."""

@@ -102,10 +102,10 @@ class Warnings(Static):
         standing: Standing | None,
         problem: JobrunnerError | None,
         engine: tuple[str, bool] | None,
-        resume_key: str,
+        resume_keys: tuple[str, str],
     ) -> None:
-        """Show what there is to say."""
-        lines = _warnings(standing, problem, engine, resume_key)
+        """Show what there is to say; the keys are those that resume the backend and a workspace, empty where none does."""
+        lines = _warnings(standing, problem, engine, resume_keys)
         self.display = bool(lines)
         # A bar from edge to edge; what is longer is wrapped.
         width = self.app.size.width
@@ -114,7 +114,10 @@ class Warnings(Static):
 
 
 def _warnings(
-    standing: Standing | None, problem: JobrunnerError | None, engine: tuple[str, bool] | None, resume_key: str
+    standing: Standing | None,
+    problem: JobrunnerError | None,
+    engine: tuple[str, bool] | None,
+    resume_keys: tuple[str, str],
 ) -> list[tuple[Legend, str]]:
     lines: list[tuple[Legend, str]] = []
     if problem is not None:
@@ -123,14 +126,15 @@ def _warnings(
     if standing is None:
         return lines
     if standing.paused is not None:
-        how = f"; {resume_key} resumes" if resume_key else ""
+        how = f"; {resume_keys[0]} resumes" if resume_keys[0] else ""
         lines.append((Legend.BLOCKED, f"◌ PAUSED since {_since(standing.paused)}: no waiting job starts{how}"))
     if standing.maintenance is not None:
         since = _since(standing.maintenance)
         lines.append((Legend.BLOCKED, f"◌ DATABASE MAINTENANCE since {since}: jobs that use the database wait"))
     if standing.paused_workspaces:
-        names = ", ".join(sorted(standing.paused_workspaces))
-        lines.append((Legend.BLOCKED, f"◌ paused workspaces: {names}"))
+        names = output.one_line(", ".join(sorted(standing.paused_workspaces)))
+        how = f"; {resume_keys[1]} resumes" if resume_keys[1] else ""
+        lines.append((Legend.BLOCKED, f"◌ PAUSED WORKSPACES: {names}: nothing starts there{how}"))
     if standing.runner_pid is None and problem is None:
         lines.append((Legend.BLOCKED, "◌ NO SERVICE RUNS HERE: nothing moves until jobrunner run is started"))
     if engine is not None and not engine[1]:

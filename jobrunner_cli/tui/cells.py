@@ -137,7 +137,7 @@ def job_line(
     return pieces
 
 
-def head_line(head: Head, grouping: Grouping, width: int, looks: Looks) -> list[Segment]:
+def head_line(head: Head, grouping: Grouping, width: int, looks: Looks, *, paused: bool) -> list[Segment]:
     """The pieces of the line above a group."""
     total = sum(head.counts.values())
     counts = [f"{total} job{'' if total == 1 else 's'}"]
@@ -145,7 +145,7 @@ def head_line(head: Head, grouping: Grouping, width: int, looks: Looks) -> list[
     if head.blocked:
         counts.append(f"{head.blocked} blocked")
     arrow = "▸" if head.folded else "▾"
-    name = f"{arrow} {grouping.value} {output.one_line(head.name)}  "
+    name = f"{arrow} {grouping.value} {output.one_line(head.name)}{' ‖ paused' if paused else ''}  "
     return [
         Segment(_left(name, min(cell_len(name), width)), looks.head),
         Segment(_left(", ".join(counts[:1] + counts[1:]), max(0, width - cell_len(name))), looks.dim),

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 from jobrunner_cli.engine import operations
 from jobrunner_cli.engine.errors import JobrunnerError, RunnerActiveError, UnreachableError
 from jobrunner_cli.engine.operations import Operation, Step
+from jobrunner_cli.engine.output_files import copy_output, require_file
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Database
 from jobrunner_cli.engine.store.locks import holder_pid
 from jobrunner_cli.tui.news import Done
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobrunner_cli.engine.output_files import OutputFile
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
     from jobrunner_cli.tui.feed import Post
@@ -177,6 +181,59 @@ class Deeds:
             hint = "What was asked for is noted: the next runner does it."
             raise UnreachableError(error.message, hint=hint) from error
         return True
+
+    # A workspace.
+
+    def outline_workspace(self, operation: Operation, workspace: str, then: Callable[[Sequence[Step]], object]) -> None:
+        """Find out what pausing or resuming a workspace means for its jobs, and hand it to the app's thread."""
+
+        def find_out() -> None:
+            with Database(self._settings.database_path, readonly=True, patience=5.0) as database:
+                steps = operations.outline_workspace(database.connection, operation, workspace)
+            self._call(lambda: then(steps))
+
+        self.begin(find_out, f"looking at the workspace {workspace}")
+
+    def change_workspace(self, operation: Operation, workspace: str) -> None:
+        """Pause a workspace, or resume it."""
+
+        def act() -> None:
+            with Database(self._settings.database_path) as database:
+                if operation is Operation.PAUSE:
+                    operations.pause_workspace(database, workspace)
+                else:
+                    operations.resume_workspace(database, workspace)
+            self._post(Done(f"The workspace {workspace} is {'' if operation is Operation.PAUSE else 'not '}paused"))
+
+        self.begin(act, f"{operation.value} of the workspace {workspace}")
+
+    # Outputs.
+
+    def copy_output(
+        self,
+        output: OutputFile,
+        to: Path,
+        *,
+        force: bool,
+        then: Callable[[], object],
+        refused: Callable[[str], object],
+    ) -> None:
+        """Copy an output; what is wrong with the place goes to `refused`, in the app's thread as well."""
+
+        def act() -> None:
+            try:
+                target = copy_output(require_file(output), to, force=force)
+            except JobrunnerError as error:
+                text = error.message
+            except OSError as error:
+                text = f"{to} cannot be written: {error.strerror or error}"
+            else:
+                self._call(then)
+                self._post(Done(f"{output.path} is copied to {target}"))
+                return
+            self._call(lambda: refused(text))
+
+        self.begin(act, f"copying {output.path}")
 
     # The backend.
 

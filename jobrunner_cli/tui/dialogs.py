@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Static
 
 from jobrunner_cli import output, theme
-from jobrunner_cli.engine.operations import Operation
+from jobrunner_cli.engine.operations import Operation, Step
 from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.tui.cells import chip, short_word
 from jobrunner_cli.tui.deeds import Outlined
@@ -68,10 +68,7 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
         verb = _QUESTIONS[found.operation][0]
         what = f"{verb} {len(touched)} job{'' if len(touched) == 1 else 's'}?" if touched else "Nothing to do"
         self.query_one("#question", Static).update(Text(what, "bold"))
-        text = Text()
-        for step in [*touched, *(step for step in found.steps if not step.touches)]:
-            _append_job(text, step.job.status_code, f"{step.job.workspace}/{step.job.action}", step.job.id)
-            text.append(f"   {output.one_line(step.what)}\n", "" if step.touches else "dim italic")
+        text = _steps_text([*touched, *(step for step in found.steps if not step.touches)])
         if found.dependants:
             text.append(f"\nand so these fail ({len(found.dependants)}), because they wait for them:\n", "bold")
             for job in found.dependants:
@@ -104,6 +101,14 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
         self.query_one("#yes" if self.focused is self.query_one("#no") else "#no", Button).focus()
 
 
+def _steps_text(steps: Sequence[Step]) -> Text:
+    text = Text()
+    for step in steps:
+        _append_job(text, step.job.status_code, f"{step.job.workspace}/{step.job.action}", step.job.id)
+        text.append(f"   {output.one_line(step.what)}\n", "" if step.touches else "dim italic")
+    return text
+
+
 def _append_job(text: Text, code: StatusCode, name: str, job_id: str) -> None:
     text.append(f" {theme.glyph(code)} {short_word(code)} ", chip(code))
     text.append(f" {output.one_line(name)}", "bold")
@@ -111,22 +116,25 @@ def _append_job(text: Text, code: StatusCode, name: str, job_id: str) -> None:
 
 
 class Ask(ModalScreen[bool]):
-    """A plain question about the backend."""
+    """A plain question about the backend or a workspace, with what it means for each job of that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
         Binding("n,escape,q", "answer(False)", "No"),
     ]
 
-    def __init__(self, question: str, explanation: str, yes: str) -> None:
+    def __init__(self, question: str, explanation: str, yes: str, *, steps: Sequence[Step] = ()) -> None:
         super().__init__()
-        self._question, self._explanation, self._yes = question, explanation, yes
+        self._question, self._explanation, self._yes, self._steps = question, explanation, yes, steps
 
     def compose(self) -> ComposeResult:
         """The question and the buttons."""
         with Vertical(id="dialog"):
-            yield Static(Text(self._question, "bold"), id="question")
+            yield Static(Text(output.one_line(self._question), "bold"), id="question")
             yield Static(self._explanation, markup=False)
+            if self._steps:
+                with VerticalScroll(id="touched"):
+                    yield Static(_steps_text(self._steps), id="steps")
             with Horizontal(id="buttons"):
                 yield Button(f"{self._yes} (y)", variant="warning", id="yes", compact=True)
                 yield Button("Leave (n)", id="no", compact=True)
@@ -181,7 +189,8 @@ def help_text(keys: Keys, *, read_only: bool) -> Text:
         text.append(f"  {described.meaning}\n")
     text.append(
         "\nA filter is words that a job's workspace, action, id, request, state or message has to have; "
-        "-word must not be there.\nKeys, theme, group and sort can be set in tui.toml beside config.toml.",
+        "-word must not be there.\nKeys, theme, group and sort can be set in tui.toml beside config.toml; "
+        "without that, all but keys is remembered.",
         "dim",
     )
     return text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.neighbours import Neighbourhood, neighbourhood
+from jobrunner_cli.engine.output_files import OutputFile, output_files
 from jobrunner_cli.engine.running.log_reading import stored_log
 from jobrunner_cli.engine.running.reasons import reasons
 from jobrunner_cli.engine.service.usage import recorded_usage
@@ -38,8 +39,10 @@ class Facts:
     log: Path | None
     #: the directory that an ended job left to the operator
     kept: Path | None
-    #: where its outputs are
+    #: its outputs by their paths, where they are, and the newer job of the action that may have replaced them
+    files: tuple[OutputFile, ...]
     outputs_in: Path
+    newer: str | None
 
 
 def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
@@ -51,10 +54,12 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
     if job is None:
         return None
     awaited = queries.jobs_by_ids(conn, job.wait_for_job_ids)
+    outcome = queries.result_of(conn, job.id)
+    latest = queries.last_recorded_outputs(conn, job.workspace, job.action) if job.outputs else None
     left = JobDirectory.of(settings.high_privacy_volume_dir, job.id).root
     return Facts(
         job=job,
-        outcome=queries.result_of(conn, job.id),
+        outcome=outcome,
         reasons=tuple(reasons(settings, database, job)),
         history=tuple(queries.history_of(conn, job.id)),
         awaited=tuple((one.id, f"{one.workspace}/{one.action}", one.status_code) for one in awaited.values()),
@@ -62,5 +67,7 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
         usage=recorded_usage(settings.metrics_path, [job.id]).get(job.id, {}),
         log=stored_log(settings, job),
         kept=left if job.status_code in KEPT_CODES and left.exists() else None,
+        files=tuple(output_files(settings, job, outcome)),
         outputs_in=settings.high_workspace(job.workspace),
+        newer=latest.job_id if latest is not None and latest.job_id != job.id else None,
     )

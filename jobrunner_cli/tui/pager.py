@@ -1,40 +1,74 @@
-"""The whole log of a job in the user's own pager, while the view steps aside."""
+"""The whole log of a job, or one of its outputs, in the user's own programs, while the view steps aside."""
 
 from __future__ import annotations
 
-import os
-import shlex
+import signal
 import subprocess
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import App, SuspendNotSupported
 
 from jobrunner_cli.engine.errors import JobrunnerError
+from jobrunner_cli.engine.output_files import pager_words, require_file, viewer_of
 from jobrunner_cli.tui.logfeed import shown
 
 if TYPE_CHECKING:
+    from jobrunner_cli.engine.output_files import OutputFile
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.overview import Brief
+
+_T = TypeVar("_T")
 
 
 def open_log(app: App[Any], settings: Settings, job: Brief | None) -> None:
     """Show what a job has printed so far in $PAGER, `less` if there is none."""
     if job is None:
         return
-    command = shlex.split(os.environ.get("PAGER") or "less")
+    some = _aside(app, lambda: feed(settings, job.id, pager_words()))
+    if some is False:
+        app.notify(f"{job.workspace}/{job.action} has printed nothing", markup=False)
+
+
+def open_output(app: App[Any], output: OutputFile) -> None:
+    """Show an output as `jobrunner jobs outputs --open` does."""
+
+    def show() -> None:
+        subprocess.run(viewer_of(require_file(output), on_terminal=True), check=False)
+
+    _aside(app, show)
+
+
+def _aside(app: App[Any], act: Callable[[], _T]) -> _T | None:
+    """Do something on the terminal while the view steps aside; what goes wrong is told when it is back."""
+    found, problem = None, None
     try:
-        with app.suspend():
-            some = feed(settings, job.id, command)
+        # An error must not leave `suspend`: the view would stay away.
+        with app.suspend(), _deaf_to_interrupts():
+            try:
+                found = act()
+            except FileNotFoundError as error:
+                problem = f"There is no program {error.filename}: set PAGER"
+            except JobrunnerError as error:
+                problem = f"{error.message}\n{error.hint}" if error.hint else error.message
+            except Exception as error:  # noqa: BLE001 - whatever it is, the view comes back and says so
+                problem = str(error)
     except SuspendNotSupported:
-        app.notify("This terminal cannot step aside for a pager", severity="error")
-    except FileNotFoundError:
-        app.notify(f"There is no program {command[0]}: set PAGER", severity="error", markup=False)
-    except JobrunnerError as error:
-        app.notify(error.message, severity="error", markup=False)
-    else:
-        if not some:
-            app.notify(f"{job.workspace}/{job.action} has printed nothing", markup=False)
+        problem = "This terminal cannot step aside for another program"
+    if problem is not None:
+        app.notify(problem, severity="error", markup=False)
+    return found
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C is for the program that is shown; one with a handler leaves what it starts as it is by default."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def feed(settings: Settings, job_id: str, command: list[str]) -> bool:

@@ -16,6 +16,7 @@ from jobrunner_cli.engine.states import ACTIVE_CODES
 from jobrunner_cli.tui import portrait
 from jobrunner_cli.tui.facts import Facts
 from jobrunner_cli.tui.logpane import LogPane
+from jobrunner_cli.tui.outputspane import OutputsPane
 
 
 class Tab(StrEnum):
@@ -44,8 +45,7 @@ class Pane(Vertical):
             yield LogPane()
             with ScrollableContainer(id="pane-graph"):
                 yield Static(id="graph")
-            with VerticalScroll(id="pane-outputs"):
-                yield Static(id="outputs")
+            yield OutputsPane()
         yield Input(placeholder="search the log; Enter goes to the next hit", id="search", compact=True)
 
     def on_mount(self) -> None:
@@ -58,11 +58,17 @@ class Pane(Vertical):
         """The log."""
         return self.query_one(LogPane)
 
+    @property
+    def outputs_pane(self) -> OutputsPane:
+        """The outputs."""
+        return self.query_one(OutputsPane)
+
     def show(self, facts: Facts | None) -> None:
         """Show this job; one that was shown already keeps its place."""
         other = facts is None or self.facts is None or facts.job.id != self.facts.job.id
         self.facts = facts
         if other:
+            self.outputs_pane.choose(None)
             for name in ("#pane-details", "#pane-graph", "#pane-outputs"):
                 self.query_one(name).scroll_to(0, 0, animate=False)
         self._show_tabs()
@@ -90,8 +96,10 @@ class Pane(Vertical):
 
     def _draw(self) -> None:
         if self.facts is None:
-            for name in ("#details", "#graph", "#outputs"):
-                self.query_one(name, Static).update(Text("No job is chosen.", "italic dim"))
+            nothing = Text("No job is chosen.", "italic dim")
+            for name in ("#details", "#graph"):
+                self.query_one(name, Static).update(nothing)
+            self.outputs_pane.show([(nothing, None)])
             return
         match self.tab:
             case Tab.DETAILS:
@@ -100,7 +108,7 @@ class Pane(Vertical):
                 width = max(20, self.query_one("#pane-graph").scrollable_content_region.width - 1)
                 self.query_one("#graph", Static).update(portrait.graph(self.facts, width))
             case Tab.OUTPUTS:
-                self.query_one("#outputs", Static).update(portrait.outputs(self.facts))
+                self.outputs_pane.show(portrait.outputs(self.facts))
             case Tab.LOG:
                 pass
 

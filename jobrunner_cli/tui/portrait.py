@@ -117,38 +117,48 @@ def _span(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else output.duration(seconds)
 
 
-def outputs(facts: Facts) -> Text:
-    """The files of a job with their levels and sizes, what was held back and why, and what matched nothing."""
+def outputs(facts: Facts) -> list[tuple[Text, str | None]]:
+    """The files of a job with their levels and sizes, what was held back and why, and what matched nothing.
+
+    Line by line, each with the path of the output that it is about.
+    """
     job, outcome = facts.job, facts.outcome
-    text = Text()
+    lines: list[tuple[Text, str | None]] = []
+
+    def say(text: str, style: str | Style = "", path: str | None = None) -> None:
+        lines.append((Text.assemble((text, style)), path))
+
     if not job.outputs:
         says = "It has not stored anything yet." if job.status_code in ACTIVE_CODES else "It stored no outputs."
-        text.append(f"{says}\n", "italic dim")
-    sizes = {stored.path: stored for stored in outcome.outputs} if outcome else {}
-    width = max((len(path) for path in job.outputs), default=0)
-    for path, level in sorted(job.outputs.items()):
-        stored = sizes.get(path)
-        size = "" if stored is None else output.size(stored.size)
-        text.append(f"{output.one_line(path):<{min(width, 60)}}  ")
-        text.append(f"{size:>10}  {level.replace('_', ' ')}", "dim")
-        if stored is not None and stored.row_count is not None:
-            text.append(f"  {stored.row_count} × {stored.col_count}", "dim")
-        text.append("\n")
-        reason = job.level4_excluded_files.get(path)
-        if reason:
-            text.append(f"  ◌ held back: {output.one_line(reason)}\n", _blocked())
+        say(says, "italic dim")
+    if facts.newer is not None:
+        say(f"A newer job of this action, {facts.newer}, may have replaced these files.", "italic")
+    shapes = {stored.path: (stored.row_count, stored.col_count) for stored in outcome.outputs} if outcome else {}
+    width = min(max((len(file.path) for file in facts.files), default=0), 60)
+    for file in facts.files:
+        size = "" if file.size is None else output.size(file.size)
+        line = Text(f"{output.one_line(file.path):<{width}}  ")
+        line.append(f"{size:>10}  {file.level.replace('_', ' ')}", "dim")
+        rows, columns = shapes.get(file.path, (None, None))
+        if rows is not None:
+            line.append(f"  {rows} × {columns}", "dim")
+        lines.append((line, file.path))
+        if file.held_back:
+            say(f"◌ held back: {output.one_line(file.held_back)}", _blocked(), file.path)
     if job.outputs:
-        text.append(f"\nin {facts.outputs_in}\n", "dim")
+        say("")
+        say(f"in {facts.outputs_in}", "dim")
     if outcome is not None:
         for pattern in outcome.unmatched_patterns:
-            text.append(f"✘ no match for {output.one_line(pattern)}\n", "bold")
+            say(f"✘ no match for {output.one_line(pattern)}", "bold")
         for path, why in outcome.refused.items():
-            text.append(f"✘ {output.one_line(path)}: {output.one_line(why)}\n", "bold")
+            say(f"✘ {output.one_line(path)}: {output.one_line(why)}", "bold")
     if job.unmatched_outputs:
-        text.append("\nmade, but not declared:\n", "dim")
+        say("")
+        say("made, but not declared:", "dim")
         for path in job.unmatched_outputs:
-            text.append(f"  {output.one_line(path)}\n")
-    return text
+            say(f"  {output.one_line(path)}")
+    return lines
 
 
 def _blocked() -> Style:

@@ -11,6 +11,8 @@ from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.tui.listing import Grouping, Sorting
 from jobrunner_cli.tui.registry import Keys, resolve
 
+#: What the file calls a preference -> its field.
+_FIELDS = {"theme": "theme", "group": "grouping", "sort": "sorting", "hide_finished": "hide_finished"}
 _SHORT_KEYS = {"/": "slash", "?": "question_mark", "esc": "escape", " ": "space"}
 
 
@@ -22,6 +24,9 @@ class Preferences:
     theme: str = "textual-dark"
     grouping: Grouping = Grouping.WORKSPACE
     sorting: Sorting = Sorting.ACTIVITY
+    hide_finished: bool = False
+    #: names of those of the above that the user has said something about: nothing remembered takes their place
+    said: frozenset[str] = frozenset()
 
 
 def default_path() -> Path:
@@ -50,9 +55,9 @@ def read_preferences(path: Path) -> Preferences:
 def _preferences(values: dict[str, Any]) -> Preferences:
     from textual.theme import BUILTIN_THEMES
 
-    unknown = values.keys() - {"keys", "theme", "group", "sort"}
+    unknown = values.keys() - {"keys", *_FIELDS}
     if unknown:
-        msg = f"{min(unknown)!r} is not one of keys, theme, group, sort"
+        msg = f"{min(unknown)!r} is not one of keys, {', '.join(_FIELDS)}"
         raise ValueError(msg)
     theme = values.get("theme", "textual-dark")
     if theme not in BUILTIN_THEMES:
@@ -64,6 +69,10 @@ def _preferences(values: dict[str, Any]) -> Preferences:
     except ValueError:
         msg = f"group is one of {', '.join(map(str, Grouping))}, sort one of {', '.join(map(str, Sorting))}"
         raise ValueError(msg) from None
+    hide_finished = values.get("hide_finished", False)
+    if not isinstance(hide_finished, bool):
+        msg = "hide_finished is true or false"
+        raise ValueError(msg)  # noqa: TRY004 - the caller takes all that is wrong with the file alike
     keys = values.get("keys", {})
     if not isinstance(keys, dict):
         msg = 'keys is a table of lines such as cancel = "x"'
@@ -73,6 +82,8 @@ def _preferences(values: dict[str, Any]) -> Preferences:
         theme=theme,
         grouping=grouping,
         sorting=sorting,
+        hide_finished=hide_finished,
+        said=frozenset(field_name for name, field_name in _FIELDS.items() if name in values),
     )
 
 
@@ -92,4 +103,4 @@ def with_theme(preferences: Preferences, theme: str) -> Preferences:
     if theme not in BUILTIN_THEMES:
         msg = f"there is no theme {theme!r}"
         raise ConfigurationError(msg, hint=f"there are {', '.join(sorted(BUILTIN_THEMES))}")
-    return replace(preferences, theme=theme)
+    return replace(preferences, theme=theme, said=preferences.said | {"theme"})

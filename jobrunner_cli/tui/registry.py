@@ -76,7 +76,17 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("add_job", "a", "Add", "Ask for actions of a study", _B, changes=True, footer=15),
     _entry("pause_backend", "P", "Pause all", "Pause the backend: nothing new starts", _B, changes=True),
     _entry("resume_backend", "P", "Resume all", "End the pause of the backend", _B, changes=True, footer=1),
+    _entry(
+        "pause_workspace",
+        "W",
+        "Pause workspace",
+        "Pause the workspace under the cursor: nothing in it starts",
+        _B,
+        changes=True,
+    ),
+    _entry("resume_workspace", "W", "Resume workspace", "End the pause of the workspace", _B, changes=True, footer=2),
     _entry("filter", "slash", "Filter", "Filter the list as you type", _L, at_once=True, footer=30),
+    _entry("keep_filter", "enter", "To list", "Go from the filter to the list", _L, at_once=True, footer=4),
     _entry("legend", "l", "Legend", "Only happy, only blocked, only failed, or all jobs", _L, footer=34),
     _entry("finished", "f", "Finished", "Hide or show finished jobs", _L, footer=33),
     _entry("sort", "s", "Sort", "Sort by activity, age, run time, state, name, CPU or memory", _L, footer=32),
@@ -88,6 +98,8 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("tab_log", "2", "Log", "Show what the job printed", _P, footer=40),
     _entry("tab_graph", "3", "Graph", "Show what it needs and what needs it", _P, footer=41),
     _entry("tab_outputs", "4", "Outputs", "Show its outputs", _P, footer=42),
+    _entry("open_output", "o enter", "Open", "Open the chosen output, text in $PAGER", _P, footer=6),
+    _entry("copy_output", "C", "Copy", "Copy the chosen output to a file or a directory", _P, changes=True, footer=7),
     _entry("enlarge", "z enter", "Zoom", "Give the pane the whole screen, or the list", _P, footer=43),
     _entry("follow", "F", "Follow", "Keep to the end of the log, or stay", _P, footer=6),
     _entry("search", "ctrl+f", "Search", "Search the log", _P, at_once=True, footer=7),
@@ -102,6 +114,9 @@ ENTRIES: tuple[Entry, ...] = (
 )
 
 BY_NAME: Mapping[str, Entry] = {entry.name: entry for entry in ENTRIES}
+
+#: Of these only one does something at a time, so that they may have the same key.
+_OPPOSITES = ({"pause_backend", "resume_backend"}, {"pause_workspace", "resume_workspace"})
 
 _SHOWN = {
     "slash": "/",
@@ -146,7 +161,7 @@ def resolve(wanted: Mapping[str, tuple[str, ...]]) -> Keys:
     taken: dict[str, str] = {}
     for name, keys in wanted.items():
         for key in keys:
-            if key in taken and {taken[key], name} != {"pause_backend", "resume_backend"}:
+            if key in taken and {taken[key], name} not in _OPPOSITES:
                 msg = f"the key {key!r} is given to {taken[key]} and to {name}"
                 raise ValueError(msg)
             taken[key] = name

@@ -18,10 +18,12 @@ from jobrunner_cli.engine.standing import Standing
 from jobrunner_cli.engine.states import ACTIVE_CODES
 from jobrunner_cli.tui import acts
 from jobrunner_cli.tui.banner import StatusLine, Warnings
+from jobrunner_cli.tui.conditions import CONDITIONS
 from jobrunner_cli.tui.foot import KeyLine, LegendLine
 from jobrunner_cli.tui.listing import Wanted, is_group
 from jobrunner_cli.tui.logfeed import LogFeed
 from jobrunner_cli.tui.news import Chosen, Done, EngineSeen, Listed, LogEnded, LogRead, Stood, Troubled
+from jobrunner_cli.tui.outputspane import OutputsPane
 from jobrunner_cli.tui.pane import Pane, Tab
 from jobrunner_cli.tui.registry import BY_NAME, ENTRIES, Entry
 from jobrunner_cli.tui.table import JobTable
@@ -98,9 +100,8 @@ class MainScreen(Screen[None]):
     def listed(self, news: Listed) -> None:
         """Another state of the table, or another choice of it."""
         self.older = news.older
-        paused = self.standing.paused_jobs if self.standing is not None else frozenset()
         table = self.table
-        table.show(news.listing, news.jobs, news.usage, grouping=news.wanted.grouping, paused=paused)
+        table.show(news.listing, news.jobs, news.usage, grouping=news.wanted.grouping)
         if not news.listing.keys:
             self.pane.show(None)
         self.show_foot()
@@ -110,7 +111,7 @@ class MainScreen(Screen[None]):
     def stood(self, news: Stood) -> None:
         """How the installation stands."""
         self.standing = news.standing
-        self.table.set_paused(news.standing.paused_jobs)
+        self.table.set_paused(news.standing.paused_jobs, news.standing.paused_workspaces)
         self.show_head()
         self.show_foot()
 
@@ -144,7 +145,7 @@ class MainScreen(Screen[None]):
     def show_head(self) -> None:
         """Draw the head anew."""
         keys = self.view.keys
-        resume = "" if self.view.read_only else keys.shown("resume_backend")
+        resume = ("", "") if self.view.read_only else (keys.shown("resume_backend"), keys.shown("resume_workspace"))
         self.query_one(StatusLine).show(self.standing, self.engine, read_only=self.view.read_only)
         self.query_one(Warnings).show(self.standing, self.problem, self.engine, resume)
 
@@ -166,7 +167,7 @@ class MainScreen(Screen[None]):
         """Whether an entry of the registry does something now."""
         if entry.changes and self.view.read_only:
             return False
-        condition = acts.CONDITIONS.get(entry.name)
+        condition = CONDITIONS.get(entry.name)
         return condition is None or condition(self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -202,17 +203,23 @@ class MainScreen(Screen[None]):
         else:
             self.pane.focus_inside()
 
+    @on(OutputsPane.Moved)
+    def output_chosen(self) -> None:
+        """Another output is chosen."""
+        self.show_foot()
+
+    @on(OutputsPane.Picked)
+    def output_picked(self) -> None:
+        """An output was clicked twice."""
+        self.action_do("open_output")
+
     @on(Input.Changed, "#filter")
     def filtered(self, event: Input.Changed) -> None:
         """The list follows what is typed."""
         self.want(text=event.value)
-
-    @on(Input.Submitted, "#filter")
-    def filter_taken(self) -> None:
-        """Enter goes back to the list."""
-        self.set_focus(self.table)
-        if not self.wanted.text.strip():
-            self.query_one("#filter").display = False
+        if event.value.strip():
+            # Who types ahead has left it before it had the text.
+            event.input.display = True
 
     @on(Input.Changed, "#search")
     def searched(self, event: Input.Changed) -> None:

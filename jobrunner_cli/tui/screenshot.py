@@ -39,5 +39,9 @@ async def _picture(app: LiveView, size: tuple[int, int], press: Sequence[str]) -
         for key in press:
             await pilot.press(key)
             await pilot.pause(_QUIET)
-        # A picture asks nobody on the network for its fonts.
-        return _REMOTE_FONT.sub("", app.export_screenshot(title="jobrunner tui"))
+        return picture_of(app)
+
+
+def picture_of(app: LiveView) -> str:
+    """What the app shows now, as SVG that asks nobody on the network for its fonts."""
+    return _REMOTE_FONT.sub("", app.export_screenshot(title="jobrunner tui"))

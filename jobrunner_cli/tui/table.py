@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Offset, Region, Size
@@ -20,6 +19,7 @@ from jobrunner_cli.engine.states import State
 from jobrunner_cli.engine.store.overview import Brief
 from jobrunner_cli.tui.cells import Columns, Looks, fit, head_line, job_line, title
 from jobrunner_cli.tui.listing import Grouping, Listing, is_group
+from jobrunner_cli.tui.looks import looks_of, under_cursor
 
 #: Lines that stay visible above and below the cursor.
 _MARGIN = 1
@@ -62,6 +62,7 @@ class JobTable(ScrollView, can_focus=True):
         self._jobs: Mapping[str, Brief] = {}
         self._usage: Mapping[str, Mapping[str, Any]] = {}
         self._paused: frozenset[str] = frozenset()
+        self._paused_workspaces: frozenset[str] = frozenset()
         self.listing = Listing()
         self.grouping = Grouping.WORKSPACE
         self.marks: frozenset[str] = frozenset()
@@ -83,11 +84,10 @@ class JobTable(ScrollView, can_focus=True):
         usage: Mapping[str, Mapping[str, Any]],
         *,
         grouping: Grouping,
-        paused: frozenset[str],
     ) -> None:
         """Show this; cursor and marks stay with their jobs, and so does the place on the screen."""
         at = self._line_of_cursor - self.scroll_offset.y
-        self.listing, self._jobs, self._usage, self.grouping, self._paused = listing, jobs, usage, grouping, paused
+        self.listing, self._jobs, self._usage, self.grouping = listing, jobs, usage, grouping
         gone = {job_id for job_id in self.marks if job_id not in jobs}
         if gone:
             self.marks -= gone
@@ -108,10 +108,10 @@ class JobTable(ScrollView, can_focus=True):
         self._keep_in_sight()
         self.refresh()
 
-    def set_paused(self, job_ids: frozenset[str]) -> None:
-        """These jobs are paused, each for itself."""
-        if job_ids != self._paused:
-            self._paused = job_ids
+    def set_paused(self, job_ids: frozenset[str], workspaces: frozenset[str]) -> None:
+        """These jobs are paused, each for itself, and these workspaces."""
+        if (job_ids, workspaces) != (self._paused, self._paused_workspaces):
+            self._paused, self._paused_workspaces = job_ids, workspaces
             self.refresh()
 
     @property
@@ -168,7 +168,7 @@ class JobTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """A line of the screen: the titles, which stay at the top, or a line of the list."""
         width = self._width
-        looks = self._looks or self._make_looks()
+        self._looks = looks = self._looks or looks_of(self)
         if y == 0:
             return Strip([Segment(title(self._columns), looks.head)]).adjust_cell_length(width, looks.text)
         line = self.scroll_offset.y + y - 1
@@ -176,7 +176,9 @@ class JobTable(ScrollView, can_focus=True):
             return Strip.blank(width, looks.text)
         key = self.listing.keys[line]
         if is_group(key):
-            segments = head_line(self.listing.heads[key], self.grouping, width, looks)
+            head = self.listing.heads[key]
+            paused = self.grouping is Grouping.WORKSPACE and head.name in self._paused_workspaces
+            segments = head_line(head, self.grouping, width, looks, paused=paused)
         else:
             segments = job_line(
                 self._jobs[key],
@@ -190,28 +192,8 @@ class JobTable(ScrollView, can_focus=True):
         strip = Strip(segments).adjust_cell_length(width, looks.text)
         if line == self._line_of_cursor:
             # The legend's own cell keeps its colours under the cursor.
-            return Strip([_under_cursor(segment, looks, focused=self.has_focus) for segment in strip], width)
+            return Strip([under_cursor(segment, looks, focused=self.has_focus) for segment in strip], width)
         return strip
-
-    def _make_looks(self) -> Looks:
-        """The theme's colours."""
-        base = self.rich_style
-        theme_colours = self.app.theme_variables
-        background = base.bgcolor
-        dim = Style(color=base.color, bgcolor=background, dim=True)
-        looks = Looks(
-            text=base,
-            dim=dim,
-            head=Style(color=_hex(theme_colours.get("primary"), base), bgcolor=background, bold=True),
-            cursor=Style(
-                color=_hex(theme_colours.get("block-cursor-foreground"), base),
-                bgcolor=_hex(theme_colours.get("block-cursor-background"), base),
-                bold=True,
-            ),
-            mark=Style(color=_hex(theme_colours.get("warning"), base), bgcolor=background, bold=True),
-        )
-        self._looks = looks
-        return looks
 
     def notify_style_update(self) -> None:
         """The theme is another one."""
@@ -302,17 +284,3 @@ class JobTable(ScrollView, can_focus=True):
             self.post_message(self.Picked(key))
         elif event.x < 2 or event.ctrl:
             self.mark({key}, marked=key not in self.marks)
-
-
-def _hex(text: str | None, base: Style) -> str:
-    """A colour of the theme that rich understands; the text's own where the theme names one of the terminal's."""
-    if text and text.startswith("#"):
-        return text[:7]
-    return base.color.name if base.color is not None else "default"
-
-
-def _under_cursor(segment: Segment, looks: Looks, *, focused: bool) -> Segment:
-    style = segment.style or Style()
-    if style.bgcolor is not None and style.bgcolor != looks.text.bgcolor:
-        return segment
-    return Segment(segment.text, looks.cursor if focused else Style.chain(style, Style(reverse=False, underline=True)))

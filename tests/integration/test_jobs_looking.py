@@ -25,7 +25,7 @@ from jobrunner_cli.engine.store.mapper import insert
 from support.runners import WorkDirectory
 from support.store import make_job, new_database
 from support.studies import action, make_study
-from support.terminal import jobrunner
+from support.terminal import jobrunner, on_terminal
 
 pytestmark = pytest.mark.slow
 
@@ -246,9 +246,43 @@ def test_outputs_are_listed_and_one_is_copied(ended: WorkDirectory, tmp_path: Pa
     assert "gone" in ended.cli("jobs", "outputs", "test/good", "b.csv", code=4).stderr
 
 
+def test_an_output_is_opened_in_the_pager_on_a_terminal(ended: WorkDirectory):
+    words = ("jobs", "outputs", "test/good", "b.csv", "--open")
+    assert on_terminal(*words, columns=100, **{**ended.settings, "PAGER": "cat -n"}).split() == ["1", "2"]
+    for pager, says in (("no-such-pager", "there is no program no-such-pager"), ("'", "PAGER is not a command")):
+        assert says in on_terminal(*words, columns=100, code=2, **{**ended.settings, "PAGER": pager})
+
+
 def test_waiting_tells_by_its_exit_code_how_the_jobs_ended(ended: WorkDirectory, tmp_path: Path):
     assert ended.cli("jobs", "wait", "test/good").stdout.endswith("test/good  succeeded\n")
     assert ended.cli("jobs", "wait", "test/good", "test/bad", code=1).stdout.count("\n") == 2
     study = make_study(tmp_path / "other", {"quick": action(ended.command("echo 1 > q.txt"), "q.txt")})
     job = ended.add(study, "quick")["quick"]
     assert json.loads(ended.cli("jobs", "wait", job, "--json").stdout)[0]["state"] == "succeeded"
+
+
+def test_waiting_that_takes_too_long_names_what_is_awaited_and_why(workdir: WorkDirectory, tmp_path: Path):
+    study = make_study(
+        tmp_path / "study",
+        {"long": action(workdir.command("while [ ! -e go ]; do sleep 0.2; done; echo 1 > a.txt"), "a.txt"),
+         "after": action(workdir.command("cat a.txt > b.txt"), "b.txt", needs=["long"])},
+    )  # fmt: skip
+    ids = workdir.add(study, "run_all")
+    # No runner is at work: this command is one until it is too late, and what it has started goes on.
+    waited = workdir.cli("jobs", "wait", ids["long"], "--timeout", "5s", code=124)
+    (line,) = [line for line in waited.stderr.splitlines() if line.startswith("Not over after 5s:")]
+    assert f"test/long ({ids['long']}): it runs" in line
+    assert workdir.codes()["long"] == "executing"
+    command = workdir.start("run")
+    workdir.wait_for_holder(command)
+    waited = workdir.cli("jobs", "wait", "test/long", "test/after", "--timeout", "0.5", "--json", code=124)
+    (line,) = [line for line in waited.stderr.splitlines() if line.startswith("Not over after 0.5s:")]
+    assert f"test/after ({ids['after']}): it needs long ({ids['long']}), which is executing" in line
+    assert [job["state"] for job in json.loads(waited.stdout)] == ["running", "pending"]
+    workdir.let_go(ids["long"])
+    workdir.cli("jobs", "wait", "test/after", "--timeout", "10m")
+
+
+@pytest.mark.parametrize("text", ["0", "-3s", "soon", "3 weeks"])
+def test_a_time_that_is_none_is_not_waited_for(ended: WorkDirectory, text: str):
+    assert "a duration such as" in ended.cli("jobs", "wait", "test/good", f"--timeout={text}", code=2).stderr

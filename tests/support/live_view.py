@@ -112,7 +112,7 @@ async def shown(
 ) -> AsyncIterator[View]:
     """A live view, once it has its first list."""
     app = LiveView(settings, **options)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         view = View(app, pilot)
         if wait:
             await view.until(lambda: view.main.standing is not None, "the first reading")

@@ -132,13 +132,48 @@ def test_the_backend_is_paused_and_resumed_and_that_cannot_be_overlooked(workdir
     watching(settings_at(workdir), test)
 
 
+def test_the_workspace_of_a_job_is_paused_and_resumed(workdir: Path):
+    async def test(view: View) -> None:
+        view.main.table.go_to("bbbb")
+        await dialog(view, "W", Ask)
+        await view.shows("Pause the workspace ws?", "nor those that it will get", "2 waiting, 0 running")
+        await view.shows("ws/extract", "ws/report", "do not start it until the workspace is resumed")
+        await view.press("n")
+        await dialog(view, "W", Ask)
+        await view.press("y")
+        await view.shows("PAUSED WORKSPACES: ws", "workspace ws ‖ paused", "W resumes", "W Resume workspace")
+        await view.press("home")
+        assert view.main.table.current is None
+        await dialog(view, "W", Ask)
+        await view.shows("Resume the workspace ws?", "let it start when its turn has come")
+        await view.press("y")
+        await view.hides("PAUSED WORKSPACES")
+        await view.hides("‖ paused")
+
+    watching(settings_at(workdir), test)
+    with closing(connect(workdir / "db.sqlite", readonly=True)) as conn:
+        assert queries.pauses(conn) == []
+
+
+def test_a_group_that_is_no_workspace_cannot_be_paused_as_one(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("g", "home")
+        await view.shows("▾ request")
+        await view.until(lambda: view.main.table.current is None, "the cursor on the head")
+        await view.press("W")
+        await view.pilot.pause(0.3)
+        assert view.app.screen is view.main
+
+    watching(settings_at(workdir), test)
+
+
 def test_flags_that_others_set_are_shown(workdir: Path):
     with closing(connect(workdir / "db.sqlite")) as conn:
         changes.set_flag(conn, "mode", "db-maintenance", 1_795_000_000)
         changes.pause(conn, "workspace", "ws", 1_795_000_000)
 
     async def test(view: View) -> None:
-        await view.shows("DATABASE MAINTENANCE since", "paused workspaces: ws", "NO SERVICE RUNS HERE")
+        await view.shows("DATABASE MAINTENANCE since", "PAUSED WORKSPACES: ws", "‖ paused", "NO SERVICE RUNS HERE")
 
     watching(settings_at(workdir), test)
 
@@ -147,7 +182,7 @@ def test_a_view_that_only_looks_changes_nothing(workdir: Path):
     async def test(view: View) -> None:
         await view.shows("read only")
         view.main.table.go_to("bbbb")
-        await view.press("c", "K", "p", "r", "R", "a", "P")
+        await view.press("c", "K", "p", "r", "R", "a", "P", "W")
         assert view.app.screen is view.main
         assert "Cancel" not in view.text()
         await view.press("question_mark")

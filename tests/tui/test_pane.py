@@ -16,7 +16,7 @@ from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import changes
 from jobrunner_cli.tui.pane import Tab
 from support.live_view import View, a_job, settings_at, watching
-from support.store import make_outcome, new_database
+from support.store import new_database
 
 S = StatusCode
 
@@ -24,8 +24,7 @@ S = StatusCode
 @pytest.fixture
 def workdir(tmp_path: Path) -> Path:
     """A small pipeline: one ended, one failed, one that waits."""
-    clean = a_job("aaaa", S.SUCCEEDED, action="clean", outputs={"output/ages.csv": "moderately_sensitive"},
-                  level4_excluded_files={"output/ages.csv": "it has a patient_id column"})  # fmt: skip
+    clean = a_job("aaaa", S.SUCCEEDED, action="clean")
     fit = a_job("bbbb", S.NONZERO_EXIT, action="fit", requires_outputs_from=("clean",), status_message="exit code 3")
     extract = a_job("cccc", S.WAITING_ON_WORKERS, action="extract", age=7200)
     report = a_job(
@@ -33,7 +32,6 @@ def workdir(tmp_path: Path) -> Path:
         requires_outputs_from=("clean", "extract"), wait_for_job_ids=("cccc",),
     )  # fmt: skip
     with closing(new_database(tmp_path, clean, fit, extract, report)) as conn:
-        changes.record_verdict(conn, clean, make_outcome(), time.time_ns())
         changes.pause(conn, "job", "cccc", time.time())
     month = time.strftime("%Y-%m", time.gmtime(fit.completed_at))
     log = tmp_path / "high_privacy" / "logs" / month / "os-job-bbbb" / "logs.txt"
@@ -99,14 +97,6 @@ def test_the_graph_has_what_a_job_needs_and_what_needs_it(workdir: Path):
         assert "fit" not in graph
 
     watching(settings_at(workdir), test, first_job="dddd", size=(160, 40))
-
-
-def test_outputs_name_level_and_what_was_held_back(workdir: Path):
-    async def test(view: View) -> None:
-        await view.press("4")
-        await view.shows("output/ages.csv", "moderately sensitive", "held back: it has a patient_id column")
-
-    watching(settings_at(workdir), test, first_job="aaaa", size=(160, 40))
 
 
 def test_a_log_is_shown_from_its_end_searched_and_wrapped(workdir: Path):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobrunner_cli.engine.errors import ConfigurationError
-from jobrunner_cli.tui.acts import ACTS, CONDITIONS
+from jobrunner_cli.tui.acts import ACTS
+from jobrunner_cli.tui.conditions import CONDITIONS
 from jobrunner_cli.tui.dialogs import help_text
 from jobrunner_cli.tui.listing import Grouping, Sorting
 from jobrunner_cli.tui.preferences import Preferences, read_preferences
@@ -58,6 +59,12 @@ def test_a_key_that_is_taken_over_leaves_where_it_was(tmp_path: Path):
     assert keys.of["filter"] == ("question_mark",)
 
 
+@pytest.mark.parametrize("place", ["backend", "workspace"])
+def test_a_pause_and_its_end_may_have_the_same_key(place: str):
+    keys = resolve({f"pause_{place}": ("x",), f"resume_{place}": ("x",)})
+    assert keys.of[f"pause_{place}"] == keys.of[f"resume_{place}"] == ("x",)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -68,6 +75,7 @@ def test_a_key_that_is_taken_over_leaves_where_it_was(tmp_path: Path):
         ("theme = 'none such'\n", "theme is one of"),
         ("group = 'colour'\n", "group is one of"),
         ("them = 'nord'\n", "'them'"),
+        ("hide_finished = 'yes'\n", "hide_finished is true or false"),
         ("theme = \n", "cannot be read"),
     ],
 )

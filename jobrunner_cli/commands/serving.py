@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine import settings as settings_module
-from jobrunner_cli.engine.errors import ExitCode
+from jobrunner_cli.engine.errors import ExitCode, JobrunnerError
 from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.running import service_log
 from jobrunner_cli.engine.service.daemon import Daemon
@@ -18,6 +19,8 @@ from jobrunner_cli.engine.service.notify import Notifier
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, *, log_as_json: bool) -> ExitCode:
@@ -27,10 +30,22 @@ def serve(settings: Settings, *, log_as_json: bool) -> ExitCode:
     ConfigurationError.
     """
     service_log.configure(settings, Masker(settings.secrets()), sys.stderr, as_json=log_as_json)
+    service_log.catch_strays()
     notifier = Notifier.from_environment(os.environ)
-    daemon = Daemon(settings, notifier=notifier, read_settings=settings_module.load)
-    with _signals(daemon) as received:
-        daemon.run()
+    try:
+        daemon = Daemon(settings, notifier=notifier, read_settings=settings_module.load)
+        with _signals(daemon) as received:
+            daemon.run()
+    except JobrunnerError as error:
+        if not log_as_json:
+            raise
+        # Whatever reads the log reads nothing else.
+        log.critical("%s", f"{error.message} ({error.hint})" if error.hint else error.message)
+        return error.exit_code
+    except Exception:
+        # The log masks what a traceback may have in it, and keeps where it came up.
+        log.critical("The service has ended", exc_info=True)
+        return ExitCode.FAILED
     return ExitCode.INTERRUPTED if signal.SIGINT in received else ExitCode.FINE
 
 

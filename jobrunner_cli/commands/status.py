@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -31,15 +31,22 @@ def status(
     """
     from jobrunner_cli import output
     from jobrunner_cli.commands.loading import load_settings
-    from jobrunner_cli.engine.errors import ExitCode
+    from jobrunner_cli.engine.errors import ExitCode, JobrunnerError
     from jobrunner_cli.engine.service.survey import survey
 
     if form not in _FORMATS:
         raise typer.BadParameter(f"--format is one of {', '.join(_FORMATS)}")
-    found = survey(load_settings())
+    as_metrics = form == "prometheus" and not as_json
+    try:
+        found = survey(load_settings())
+    except JobrunnerError:
+        # An alarm may look at nothing but these: without them, all would seem to be as it was.
+        for line in _exposition(_verdict(1)) if as_metrics else ():
+            output.line(line)
+        raise
     if as_json or form == "json":
         output.as_json(as_dict(found))
-    elif form == "prometheus":
+    elif as_metrics:
         for line in metrics(found):
             output.line(line)
     else:
@@ -120,6 +127,7 @@ def as_dict(found: Survey) -> dict[str, Any]:
             "uptime_seconds": _since(vitals.started_at),
             "loop_looked_at": output.utc(vitals.looked_at),
             "leaving": vitals.leaving,
+            "loop_problem": vitals.loop_problem,
             "parts": {
                 name: {"at_work": part.at_work, "failures": part.failures, "problem": part.problem, "says": part.says}
                 for name, part in vitals.parts.items()
@@ -171,12 +179,21 @@ def _since(timestamp: float) -> float:
     return round(age(timestamp), 1)
 
 
+_Sample: TypeAlias = "tuple[str, str, dict[str, str], float | Fraction | bool]"
+
+
+def _verdict(problems: int) -> list[_Sample]:
+    return [
+        ("ok", "1 if nothing needs an operator", {}, not problems),
+        ("problems", "How many things need an operator", {}, problems),
+    ]
+
+
 def metrics(found: Survey) -> list[str]:
     """A survey in the text format of Prometheus (version 0.0.4), all of it gauges."""
     vitals = found.vitals
-    samples: list[tuple[str, str, dict[str, str], float | Fraction | bool]] = [
-        ("ok", "1 if nothing needs an operator", {}, not found.problems),
-        ("problems", "How many things need an operator", {}, len(found.problems)),
+    samples: list[_Sample] = [
+        *_verdict(len(found.problems)),
         ("info", "The version", {"version": found.version, "backend": found.backend}, 1),
         ("up", "1 if somebody runs jobs here", {}, found.pid is not None),
         ("jobs", "Unfinished jobs", {"state": "running"}, found.running),
@@ -197,6 +214,7 @@ def metrics(found: Survey) -> list[str]:
         )
     if vitals is not None:
         samples.append(("start_timestamp_seconds", "When the service was started", {}, vitals.started_at))
+        samples.append(("loop_ok", "1 if the loop could do everything lately", {}, not vitals.loop_problem))
         if vitals.looked_at is not None:
             samples.append(("loop_timestamp_seconds", "When the loop last looked at its jobs", {}, vitals.looked_at))
         for name, part in vitals.parts.items():
@@ -209,7 +227,7 @@ def metrics(found: Survey) -> list[str]:
     return _exposition(samples)
 
 
-def _exposition(samples: list[tuple[str, str, dict[str, str], float | Fraction | bool]]) -> list[str]:
+def _exposition(samples: list[_Sample]) -> list[str]:
     # All lines of one metric stand together.
     groups: dict[str, list[str]] = {}
     for name, text, labels, value in samples:
@@ -222,4 +240,6 @@ def _exposition(samples: list[tuple[str, str, dict[str, str], float | Fraction |
 
 
 def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    # Names of files need not be text in any encoding.
+    text = label.encode(errors="replace").decode()
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -36,6 +36,7 @@ def sync(
 
     settings = load_for_database()
     service_log.configure(settings, Masker(settings.secrets()), sys.stderr)
+    service_log.catch_strays()
     work = Sync(settings)
     raise typer.Exit(_once(work) if once else _run(work))
 

@@ -215,7 +215,14 @@ class _Look:
 
     def _overrun(self, job: ActiveJob) -> str | None:
         """Why a job that executes has to be ended, if it has done so for too long."""
-        if job.time_limit is None or self._world.now - job.code_since <= job.time_limit:
+        if job.time_limit is None:
+            return None
+        if job.effect_ended_at is not None:
+            # This runner has started it, and nobody sets the clock that it has counted on since.
+            executed = self._world.monotonic - job.effect_ended_at
+        else:
+            executed = self._world.now - job.code_since
+        if executed <= job.time_limit:
             return None
         return f"it ran for more than {format_duration(job.time_limit)}, its time limit"
 

@@ -285,7 +285,8 @@ def _value(variable: Variable, layers: tuple[_Layer, ...], values: Mapping[str, 
         try:
             return variable.parse(text, layer.base), layer.source
         except MalformedError as form:
-            shown = "the value" if variable.secret else repr(text)
+            # Somebody may have put a password into an address.
+            shown = "the value" if variable.secret or "@" in text else repr(text)
             # Not chained: the cause may quote a secret.
             raise _ProblemError(f"{variable.name} (from {layer.source}): {shown} is not {form}") from None
     return _default(variable, values, here)

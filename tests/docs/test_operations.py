@@ -17,6 +17,16 @@ UNIT = (ROOT / "examples/jobrunner.service").read_text()
 CALLED = sorted(set(re.findall(r"(?:`|bin/|jobrunner |&& )jobrunner ([a-z]+(?:-[a-z]+)*(?: [a-z]+)?)", PAGE)))
 
 
+#: The right-hand column of the table for those who come from the original runner.
+NEW_COMMANDS = sorted(
+    {
+        words
+        for row in re.findall(r"^\| .* \| (.*) \|$", PAGE.partition("| the original |")[2], re.MULTILINE)
+        for words in re.findall(r"`jobrunner ([^`]+)`", row)
+    }
+)
+
+
 def setting(name: str) -> str:
     found = re.search(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
     assert found is not None
@@ -32,6 +42,35 @@ def test_commands_that_the_page_names_exist(words: str):
             break
         assert word in below
         command = below[word]
+
+
+@pytest.mark.parametrize("words", NEW_COMMANDS)
+def test_command_for_an_old_one_exists_with_its_options(words: str):
+    command = get_command(app)
+    for word in words.split():
+        if below := getattr(command, "commands", None):
+            assert word in below
+            command = below[word]
+        elif word.startswith("-"):
+            assert word in [name for option in command.params for name in option.opts]
+
+
+def test_every_old_command_has_a_new_one():
+    old = {
+        "service",
+        "run",
+        "sync",
+        "add_job",
+        "kill_job",
+        "retry_job",
+        "flags",
+        "prepare_for_reboot",
+        "migrate",
+        "manifests",
+    }
+    named = set(re.findall(r"^\| `python -m jobrunner\.(?:cli\.)?([a-z_]+)", PAGE, re.MULTILINE))
+    assert old <= named
+    assert len(NEW_COMMANDS) > 15
 
 
 def test_page_names_many_commands_and_no_setting_that_is_not_there():

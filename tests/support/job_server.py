@@ -11,13 +11,11 @@ import json
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -49,7 +47,7 @@ class Seen:
 class Fault:
     """What happens in place of the right answer.
 
-    `how` is a status (with a page of HTML), `json:STATUS`, `html` (a page with 200), `reset`, `cut` (the answer ends in the
+    `how` is a status (with a page of HTML), `json:STATUS`, `html` (a page with 200), `empty` (nothing, with 200), `reset`, `cut` (the answer ends in the
     middle), `drip` (it never ends), `endless` (it has no end), `hold` (none until `release` is set), the URL of a
     redirection, or `late` (the POST is applied, then answered with 500).
     """
@@ -84,13 +82,20 @@ class JobServer:
         self._all_faults: list[Fault] = []
         #: what is wrong with a row, by a test's own rule; None is nothing
         self.validate: Callable[[dict[str, Any]], dict[str, list[str]] | None] = lambda row: None
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._http.daemon_threads = True
-        if context is not None:
-            self._http.socket = context.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
+        self._context = context
+        self._open: set[socket.socket] = set()
+        self._listen(port)
         self.port = int(self._http.server_address[1])
         scheme = "http" if context is None else "https"
         self.endpoint = f"{scheme}://localhost:{self.port}/api/v2/"
+
+    def _listen(self, port: int) -> None:
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._http.daemon_threads = True
+        if self._context is not None:
+            self._http.socket = self._context.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -101,6 +106,24 @@ class JobServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+    def go_down(self) -> None:
+        """Break every connection and refuse new ones; what it knows stays."""
+        self.stop()
+        with self.guard:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def come_up(self) -> None:
+        """Answer again, at the same address."""
+        self._listen(self.port)
+
+    def is_open(self, connection: socket.socket, *, still: bool) -> None:
+        """Note a connection that begins, or is over."""
+        with self.guard:
+            self.connections += still
+            (self._open.add if still else self._open.discard)(connection)
 
     # What a test does.
 
@@ -262,36 +285,18 @@ def serving(context: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Jo
         server.stop()
 
 
-def certified(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    """What a server for `localhost` needs for TLS, and the file of the authority, self-made, that vouches for it."""
-    authority, key, request, certificate = (
-        directory / name for name in ("ca.pem", "key.pem", "request.pem", "cert.pem")
-    )
-    extensions = directory / "extensions"
-    extensions.write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    for arguments in (
-        ["req", "-x509", *new_key, "-days", "2", "-subj", "/CN=An authority for tests",
-         "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-         "-keyout", str(directory / "ca.key"), "-out", str(authority)],
-        ["req", *new_key, "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(request)],
-        ["x509", "-req", "-in", str(request), "-days", "2", "-CA", str(authority), "-CAkey", str(directory / "ca.key"),
-         "-CAcreateserial", "-extfile", str(extensions), "-out", str(certificate)],
-    ):  # fmt: skip
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context, authority
-
-
 def _handler(server: JobServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def setup(self) -> None:
             super().setup()
-            with server.guard:
-                server.connections += 1
+            server.is_open(self.connection, still=True)
+
+        def finish(self) -> None:
+            server.is_open(self.connection, still=False)
+            with contextlib.suppress(OSError):
+                super().finish()
 
         def do_GET(self) -> None:
             self._take(None)
@@ -335,8 +340,8 @@ def _handler(server: JobServer) -> type[BaseHTTPRequestHandler]:
                 return 301, b""
             if fault is not None and isinstance(fault.how, int):
                 return fault.how, HTML
-            if fault is not None and fault.how == "html":
-                return 200, HTML
+            if fault is not None and fault.how in {"html", "empty"}:
+                return 200, HTML if fault.how == "html" else b""
             if fault is not None and str(fault.how).startswith("json:"):
                 return int(str(fault.how).removeprefix("json:")), b'{"detail": "No."}'
             if fault is not None and fault.how not in {"late", "hold", "cut", "drip"}:

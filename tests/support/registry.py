@@ -1,98 +1,113 @@
-"""A registry of images on this machine, for an engine to pull from: the reading half of the distribution API, version 2."""
+"""A registry of images on this machine: Debian's, in a process of its own, with images that an engine has pushed to it."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import json
-import tarfile
-import threading
+import re
+import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-CONFIG = "application/vnd.docker.container.image.v1+json"
-LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+import pytest
+
+from support.runners import PATIENCE, until
+
+#: Who may use a registry that asks for a login, and the password as htpasswd keeps it (bcrypt).
+USER, PASSWORD = "puller", "s3cret-of-the-registry"
+_HTPASSWD = f"{USER}:$2b$04$KAJgxPwZodqwFVPKpCx3Cuqjwhyh07TnxAtuXDgFd3hvrv6A51Qu2\n"
 
 
 class Registry:
-    """What the registry has, and where it is."""
+    """One registry; an engine has to share its loopback, and takes it without TLS there."""
 
-    def __init__(self, address: str) -> None:
-        #: host and port, as the beginning of an image's name
-        self.address = address
-        #: path below /v2/ -> type and content
-        self.contents: dict[str, tuple[str, bytes]] = {"": ("application/json", b"{}")}
+    def __init__(self, place: Path, client: Any, *, login: bool = False) -> None:
+        """`client` is of the engine that pushes. Skips the test where there is no program for it."""
+        program = shutil.which("docker-registry")
+        if program is None:
+            pytest.skip("docker-registry is not installed")
+        place.mkdir()
+        self._client = client
+        self._said = place / "said.log"
+        settings: dict[str, Any] = {
+            "version": "0.1",
+            "log": {"level": "info", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(place / "storage")}},
+            "http": {"addr": "127.0.0.1:0"},
+        }
+        if login:
+            (place / "htpasswd").write_text(_HTPASSWD)
+            settings["auth"] = {"htpasswd": {"realm": "tests", "path": str(place / "htpasswd")}}
+        # JSON is YAML, too.
+        (place / "config.yml").write_text(json.dumps(settings))
+        with self._said.open("wb") as stream:
+            self._process = subprocess.Popen(
+                [program, "serve", str(place / "config.yml")], cwd=place, stdin=subprocess.DEVNULL,
+                stdout=stream, stderr=stream,
+            )  # fmt: skip
+        try:
+            #: host and port, as the beginning of an image's name
+            self.address = str(until(self._listens_at, "a registry that listens"))
+        except AssertionError as failure:
+            self._end()
+            raise AssertionError(f"{failure}\n{self._said.read_text()}") from None
 
-    def publish(self, client: Any, source: str, name: str, tag: str) -> str:
-        """Offer an image that an engine has under a name of this registry; returns its full name."""
-        with tarfile.open(fileobj=io.BytesIO(b"".join(client.get_image(source)))) as saved:
-            [listed] = json.load(_member(saved, "manifest.json"))
-            config = _member(saved, listed["Config"]).read()
-            layers = [gzip.compress(_member(saved, layer).read(), 1) for layer in listed["Layers"]]
-        manifest = json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": self._blob(name, CONFIG, config),
-                "layers": [self._blob(name, LAYER, layer) for layer in layers],
-            }
-        ).encode()
-        for reference in (tag, _digest(manifest)):
-            self.contents[f"{name}/manifests/{reference}"] = (MANIFEST, manifest)
-        return f"{self.address}/{name}:{tag}"
+    def publish(self, source: str, name: str, tag: str) -> str:
+        """Push an image that the engine has under a name of this registry; the engine forgets that name again.
 
-    def _blob(self, name: str, kind: str, content: bytes) -> dict[str, Any]:
-        self.contents[f"{name}/blobs/{_digest(content)}"] = ("application/octet-stream", content)
-        return {"mediaType": kind, "size": len(content), "digest": _digest(content)}
+        Returns its full name.
+        """
+        full = f"{self.address}/{name}:{tag}"
+        self._client.tag(source, f"{self.address}/{name}", tag)
+        login = {"username": USER, "password": PASSWORD}
+        for line in self._client.push(full, stream=True, decode=True, auth_config=login):
+            assert "error" not in line, line
+        self._client.remove_image(full)
+        return full
 
+    def hang(self) -> None:
+        """Have it accept connections and answer none."""
+        self._process.send_signal(signal.SIGSTOP)
 
-def _member(archive: tarfile.TarFile, name: str) -> Any:
-    stream = archive.extractfile(name)
-    assert stream is not None
-    return stream
+    def is_asked(self) -> bool:
+        """Whether somebody is connected to it."""
+        port, established = f":{int(self.address.rpartition(':')[2]):04X}", "01"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any(row[1].endswith(port) and row[3] == established for row in rows)
 
+    def wake(self) -> None:
+        """Have it answer again."""
+        self._process.send_signal(signal.SIGCONT)
 
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    def close(self) -> None:
+        """End it, and have the engine forget every name of it."""
+        for image in self._client.images(all=True):
+            names = [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())]
+            for name in names:
+                if name.startswith(f"{self.address}/"):
+                    # The last tag takes its digest along.
+                    with suppress(Exception):
+                        self._client.remove_image(name, force=True)
+        self._end()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+    def _listens_at(self) -> str | None:
+        assert self._process.poll() is None, "it has ended"
+        found = re.search(r"listening on (127\.0\.0\.1:\d+)", self._said.read_text())
+        return found[1] if found else None
 
 
 @contextmanager
-def serving() -> Iterator[Registry]:
-    """A registry that answers while inside."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            known = registry.contents.get(self.path.removeprefix("/v2/"))
-            unknown = b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
-            kind, content = known or ("application/json", unknown)
-            self.send_response(200 if known else 404)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
-            if known:
-                self.send_header("Docker-Content-Digest", _digest(content))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            """The tests' output is not a server's log."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        registry = Registry(f"127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield registry
-        finally:
-            server.shutdown()
-            thread.join()
+def serving(place: Path, client: Any, *, login: bool = False) -> Iterator[Registry]:
+    """A registry that answers while inside; its files are at `place`."""
+    registry = Registry(place, client, login=login)
+    try:
+        yield registry
+    finally:
+        registry.close()

@@ -176,7 +176,8 @@ MALFORMED = {
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in MALFORMED.items() for value in values])
 def test_a_malformed_value_is_named_with_its_source(read: Load, name: str, value: str) -> None:
     told = problems(read, **{name: value})
-    assert told.startswith(f"{name} (from environment): {value!r} is not ")
+    shown = "the value" if "@" in value else repr(value)
+    assert told.startswith(f"{name} (from environment): {shown} is not ")
     assert "\n" not in told
 
 
@@ -277,6 +278,13 @@ def test_a_malformed_secret_is_not_quoted_not_even_in_the_traceback(read: Load, 
         read(DEFAULT_DATABASE_URL=url)
     assert "DEFAULT_DATABASE_URL (from environment): the value is not" in str(caught.value)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", ["JOB_SERVER_ENDPOINT", "REUSABLE_ACTIONS_URL"])
+def test_a_password_where_none_belongs_is_not_quoted(read: Load, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        read(**{name: "https://user:hunter2@x/"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_every_variable_is_described_with_value_and_source(read: Load) -> None:

@@ -268,10 +268,11 @@ def test_what_is_no_database_of_jobrunners_is_refused_in_one_line(tmp_path: Path
             ensure_migrated(tmp_path / name)
 
 
-def test_a_running_service_keeps_migrate_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lock", ["runner.lock", "sync.lock"])
+def test_a_runner_or_a_sync_keeps_migrate_away(tmp_path: Path, lock: str) -> None:
     path = tmp_path / "db.sqlite"
     older_database(path, 3, [])
-    with RunnerLock(tmp_path / "runner.lock"), pytest.raises(RunnerActiveError, match=str(os.getpid())):
+    with RunnerLock(tmp_path / lock), pytest.raises(RunnerActiveError, match=str(os.getpid())):
         migrate(path, patience=0)
     assert migrate(path).from_level == 3
 

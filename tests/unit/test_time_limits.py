@@ -78,6 +78,14 @@ def test_a_job_that_ran_too_long_is_ended_and_then_finalized():
     assert decide([job], make_world(snapshot=RUNS)) == []
     (decision,) = decide([job], make_world(snapshot=RUNS, now=1001.0))
     assert (decision.path, decision.effect) == ((), EffectKind.HALT)
+
+
+def test_a_clock_that_is_set_lets_no_time_pass_for_a_job_of_this_runner():
+    seen = Snapshot(asked_at=60.0, containers=RUNS.containers)
+    job = make_job("j", C.EXECUTING, code_since=1000.0, effect_ended_at=50.0, time_limit=3600.0)
+    assert decide([job], make_world(snapshot=seen, now=1000.0 + 86400, monotonic=3650.0)) == []
+    (decision,) = decide([job], make_world(snapshot=seen, now=1000.0 - 86400, monotonic=3651.0))
+    assert decision.effect is EffectKind.HALT
     assert decision.cause == "it ran for more than 1h, its time limit"
     exited = Snapshot(asked_at=3.0, containers={"j": ContainerState.EXITED})
     (decision,) = decide([replace(job, effect_ended_at=2.0)], make_world(snapshot=exited, now=1001.0))

@@ -207,6 +207,7 @@ class EngineConnection:
         from docker.api.client import APIClient  # heavy, and only this executor needs it
         from docker.errors import DockerException
         from docker.tls import TLSConfig
+        from docker.transport import UnixHTTPAdapter
 
         try:
             tls = TLSConfig(**self._tls) if self._tls else False
@@ -216,6 +217,11 @@ class EngineConnection:
             raise ConfigurationError(f"DOCKER_HOST={self.address} cannot be used: {error}") from error
         # Proxies and .netrc of this machine are not meant for the engine, and cost time on each call.
         client.trust_env = False
+        if self.address.startswith("unix:"):
+            # docker-py would keep connections of the last 25 paths that were asked for, and each container has its own.
+            url = f"http+unix://{urlsplit(self.address).path}"
+            adapter = UnixHTTPAdapter(url, limit, pool_connections=1)  # type: ignore[arg-type]  # fractions, too
+            client.mount("http+docker://", adapter)
         return client
 
 

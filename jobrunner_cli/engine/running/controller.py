@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.running import settling
 from jobrunner_cli.engine.running.board import Board
+from jobrunner_cli.engine.running.complaints import Complaints
 from jobrunner_cli.engine.running.leftovers import leftovers
 from jobrunner_cli.engine.running.limits import NewLimits
 from jobrunner_cli.engine.running.settling import TryAgain
@@ -78,6 +79,7 @@ class Controller:
         self._settings = settings
         self._pulse = pulse
         self._tracing = tracing or Tracing()
+        self._complaints = Complaints()
         self._elsewhere = elsewhere
         self._board = board
         self._listener = listener
@@ -108,6 +110,11 @@ class Controller:
     def trouble(self, reason: str | None) -> None:
         """Tell the loop that the executor went away (why) or is back (None); from any thread."""
         self._messages.put(reason or "")
+
+    @property
+    def problem(self) -> str | None:
+        """What it could not do within the last minute, though it goes on; from any thread."""
+        return self._complaints.recent
 
     def drain(self) -> None:
         """Stop starting, finish publishing, and return from `run`; safe in a signal handler."""
@@ -209,7 +216,7 @@ class Controller:
             self._recover(doing, job_id, error)
 
     def _recover(self, doing: str, job_id: str | None, error: Exception) -> None:
-        log.error("The runner could not %s", doing, exc_info=error)
+        self._complaints.note(doing, error)
         if job_id is not None:
             self._board.track(job_id).not_before = time.monotonic() + _AFTER_A_BUG
         self._board.forget()
@@ -254,6 +261,9 @@ class Controller:
             if job is not None and kind is EffectKind.PUBLISH:
                 self._board.rows.recall(job, track)
             track.begin(kind, cause, time.monotonic())
+            if kind is EffectKind.HALT:
+                # Wanted until it is done, however often that fails.
+                track.overuse = cause
             if job is not None:
                 self._hands.begin(job, kind, track, inputs)
             else:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
 import time
-from logging.handlers import TimedRotatingFileHandler
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
+
+from jobrunner_cli.engine.running.daily_file import DailyFile
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.masking import Masker
     from jobrunner_cli.engine.settings import Settings
 
-#: Days for which the rotated debug log is kept.
+log = logging.getLogger(__name__)
+
+#: How many debug logs of earlier days are kept.
 _KEPT = 14
-_STREAM = "stream"
+#: The names of our handlers.
+_STREAM, _FILE = "stream", "file"
 
 
 def _about(record: logging.LogRecord) -> dict[str, str]:
@@ -43,6 +50,9 @@ class ServiceFormatter(logging.Formatter):
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
         text = f"{stamp}.{int(record.msecs):03}Z {record.threadName} {record.getMessage()}"
         text += "".join(f" {name}={value}" for name, value in _about(record).items())
+        if not text.isprintable():
+            # What others have said, a study or a server, must not look like a line of ours.
+            text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return self._masker.mask(text)
@@ -71,34 +81,59 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({name: self._masker.mask(str(value)) for name, value in values.items()})
 
 
+class _Stream(logging.StreamHandler[TextIO]):
+    """Lines for whoever started this process."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the library's name)
+        """Say where a line is lost, without its values: they have not been masked."""
+        with suppress(Exception):
+            self.stream.write(f"A line of {record.name}:{record.lineno} cannot be written\n")
+            self.stream.flush()
+
+
 def configure(settings: Settings, masker: Masker, stream: TextIO | None, *, as_json: bool = False) -> None:
-    """Send the package's log to a stream (None: nowhere) and, if a setting says so, to a file that is rotated daily."""
-    package = logging.getLogger("jobrunner_cli")
+    """Send the log to a stream (None: nowhere) and, if a setting says so, to a file, with a new one each day.
+
+    Warnings of the libraries, and of Python itself, go the same way. Raises ConfigurationError for an impossible file.
+    """
+    formatter = JsonFormatter(masker) if as_json else ServiceFormatter(masker)
+    handlers: list[logging.Handler] = []
+    if settings.debug_log_file is not None:
+        handlers.append(DailyFile(settings.debug_log_file, kept=_KEPT))
+        handlers[0].set_name(_FILE)
+    if stream is not None:
+        handlers.append(_Stream(stream))
+        handlers[-1].set_name(_STREAM)
+        handlers[-1].setLevel(settings.loglevel)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    package, root = logging.getLogger("jobrunner_cli"), logging.getLogger()
     package.setLevel(logging.DEBUG)
     package.propagate = False
-    for old in list(package.handlers):
-        package.removeHandler(old)
-        old.close()
-    formatter = JsonFormatter(masker) if as_json else ServiceFormatter(masker)
-    if stream is not None:
-        handler: logging.Handler = logging.StreamHandler(stream)
-        handler.set_name(_STREAM)
-        handler.setLevel(settings.loglevel)
-        handler.setFormatter(formatter)
-        package.addHandler(handler)
-    if settings.debug_log_file is not None:
-        rotating = TimedRotatingFileHandler(
-            settings.debug_log_file,
-            when="midnight",
-            backupCount=_KEPT,
-            utc=True,
-            encoding="utf-8",
-            errors="backslashreplace",
+    for logger in (package, root):
+        for old in [handler for handler in logger.handlers if logger is package or handler.name in {_STREAM, _FILE}]:
+            logger.removeHandler(old)
+            old.close()
+        # Without any, Python has one of its own, which masks nothing.
+        for handler in handlers or [logging.NullHandler()]:
+            logger.addHandler(handler)
+
+
+def catch_strays() -> None:
+    """Have the log get what Python would write to stderr by itself, unmasked: warnings, and what ends a thread."""
+
+    def thread_ended(what: threading.ExceptHookArgs) -> None:
+        if what.exc_value is not None:
+            log.critical("This thread has ended", exc_info=what.exc_value)
+
+    def unraisable(what: sys.UnraisableHookArgs) -> None:
+        log.error(
+            "%s: %r", what.err_msg or "An error that nobody could be told of", what.object, exc_info=what.exc_value
         )
-        rotating.setFormatter(formatter)
-        package.addHandler(rotating)
-    if not package.handlers:
-        package.addHandler(logging.NullHandler())
+
+    logging.captureWarnings(True)
+    threading.excepthook = thread_ended
+    sys.unraisablehook = unraisable
 
 
 def set_level(level: str) -> None:

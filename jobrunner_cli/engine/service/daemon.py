@@ -251,11 +251,19 @@ class Daemon:
             self._notifier.stopping(seconds + _FAREWELL)
             log.info("Leaving as soon as what is being stored is stored, in %g s at most; containers run on", seconds)
         elif order is _Order.RELOAD:
+            self._reload()
+
+    def _reload(self) -> None:
+        # Before it is ready, a service manager would take the end of this for the end of the start.
+        if self._ready:
             self._notifier.reloading()
+        try:
             limits = self._reloader.reload()
             if limits is not None and (controller := self._controller) is not None:
                 controller.post(limits)
-            self._notifier.ready()
+        finally:
+            if self._ready:
+                self._notifier.ready()
 
     def _counts(self, database: Database) -> str:
         try:
@@ -267,7 +275,9 @@ class Daemon:
     def _tell(self, counts: str) -> None:
         limits = self._reloader.settings
         parts = {keeper.part.name: _vitals_of(keeper, self._mask) for keeper in self._keepers}
-        says = [counts, *(["the engine does not answer"] if self._engine_problem else [])]
+        controller = self._controller
+        problem = None if controller is None or controller.problem is None else self._mask(controller.problem)
+        says = [counts, *(["the engine does not answer"] if self._engine_problem else []), problem]
         # Of the others, no news is good news: it is one line.
         says += [part.problem or part.says for name, part in parts.items() if part.problem or name == SyncPart.name]
         leaving = "leaving; " if self._leaving else ""
@@ -283,6 +293,7 @@ class Daemon:
                 engine_problem=self._engine_problem,
                 max_workers=limits.max_workers,
                 max_db_workers=limits.max_db_workers,
+                loop_problem=problem,
                 parts=parts,
             )
         )

@@ -45,7 +45,7 @@ class Reloader:
         try:
             wanted = self._read()
             weights = load_weights(wanted.job_resource_weights)
-        except JobrunnerError as error:
+        except (JobrunnerError, OSError) as error:
             log.error(
                 "Nothing is taken over, because the settings cannot be read: %s", "; ".join(str(error).split("\n"))
             )

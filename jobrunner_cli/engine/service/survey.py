@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that an engine, or a disk, gets to answer.
+#: Seconds that an engine, a disk or the database gets to answer.
 _PATIENCE = 5.0
 #: Seconds after which a loop that has not looked at the table hangs; several of its own waits fit into that.
 _LOOP_HANGS_AFTER = 60.0
@@ -97,7 +97,7 @@ def survey(settings: Settings) -> Survey:
 
     Raises DatabaseNotMigratedError, ConfigurationError, DatabaseBusyError.
     """
-    ensure_migrated(settings.database_path)
+    ensure_migrated(settings.database_path, patience=_PATIENCE)
     engine = _soon(lambda: _engine(settings))
     space = _soon(lambda: rooms(settings))
     pid = holder_pid(settings.runner_lock_path)
@@ -105,7 +105,7 @@ def survey(settings: Settings) -> Survey:
     sync_pid = holder_pid(settings.sync_lock_path)
     report = read_status(settings.sync_status_path)
     weights = load_weights(settings.job_resource_weights)
-    with Database(settings.database_path, readonly=True) as database:
+    with Database(settings.database_path, readonly=True, patience=_PATIENCE) as database:
         jobs = queries.active_jobs(database.connection)
         flags = tuple(flag for flag in queries.flags(database.connection) if flag.value is not None)
     running = [job for job in jobs if state_of(job.status_code) is State.RUNNING]
@@ -182,6 +182,8 @@ def _problems_of_runner(pid: int | None, vitals: Vitals | None) -> list[str]:
     # Before its first look a loop waits for an engine elsewhere, and that is told of anyway.
     elif vitals.looked_at is not None and age(vitals.looked_at) > _LOOP_HANGS_AFTER:
         found.append(f"the loop has not looked at its jobs for {age(vitals.looked_at):.0f} s")
+    if vitals.loop_problem:
+        found.append(f"loop: {vitals.loop_problem}")
     if vitals.engine_problem:
         found.append(f"the service does not reach the engine: {vitals.engine_problem}")
     found += [f"{name}: {part.problem}" for name, part in vitals.parts.items() if part.problem]

@@ -42,6 +42,8 @@ class Vitals:
     engine_problem: str | None
     max_workers: int
     max_db_workers: int
+    #: what the loop could not do lately; None if it could do everything
+    loop_problem: str | None = None
     parts: dict[str, PartVitals] = field(default_factory=dict)
 
 

@@ -203,12 +203,12 @@ class Database:
         self.close()
 
 
-def ensure_migrated(path: Path) -> None:
+def ensure_migrated(path: Path, *, patience: float = PATIENCE) -> None:
     """Check that a database is there and at the level of this program.
 
-    Raises DatabaseNotMigratedError, naming the command that helps, and what `connect` raises.
+    `patience` is in seconds. Raises DatabaseNotMigratedError, naming the command that helps, and what `connect` raises.
     """
-    conn = connect(path, readonly=True)
+    conn = connect(path, readonly=True, patience=patience)
     try:
         with translated(path):
             level, made = conn.level(), conn.has_table("job")

@@ -6,7 +6,7 @@ A crash at any point leaves a database at some level of `MIGRATIONS`, or an empt
 from __future__ import annotations
 
 import os
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from jobrunner_cli.engine.store.models import MIGRATIONS, NEWEST_LEVEL, STORED
 
 #: Seconds that `migrate` waits for another process that is at work on the same directory or file.
 _PATIENCE = 10.0
+#: Of those who write for a long time, a runner and a sync, and have to be of the new version afterwards.
+_LOCKS = ("runner.lock", "sync.lock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class MigrationReport:
 def migrate(path: Path, *, patience: float = _PATIENCE) -> MigrationReport:
     """Make the database, or bring it to the newest level; one that is up to date is left alone.
 
-    Works under the runner lock of the directory that the file is in. Raises RunnerActiveError if a runner holds it,
+    Works under the locks of the directory that the file is in. Raises RunnerActiveError if a runner or a sync holds one,
     DatabaseNotMigratedError for a database from a newer version, ConfigurationError for what is no database of
     jobrunner's, DatabaseBusyError if somebody else keeps it locked.
     """
@@ -55,13 +57,13 @@ def migrate(path: Path, *, patience: float = _PATIENCE) -> MigrationReport:
             if conn.level() == NEWEST_LEVEL and conn.has_table("job"):
                 return _report(path, NEWEST_LEVEL)
             _require_ours(conn)
-    lock = RunnerLock(path.parent / "runner.lock")
-    lock.acquire(timeout=patience)
-    try:
+    with ExitStack() as held:
+        for name in _LOCKS:
+            lock = RunnerLock(path.parent / name)
+            lock.acquire(timeout=patience)
+            held.callback(lock.release)
         with translated(path), closing(open_file(path, patience=patience, may_create=True)) as conn:
             return _bring_up(conn)
-    finally:
-        lock.release()
 
 
 def _report(path: Path, from_level: int | None, backup: Path | None = None) -> MigrationReport:

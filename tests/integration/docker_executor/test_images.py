@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -20,9 +21,9 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-def registry() -> Iterator[Registry]:
+def registry(engine: docker.APIClient, tmp_path: Path) -> Iterator[Registry]:
     """A registry on this machine, which engines reach without TLS."""
-    with serving() as registry:
+    with serving(tmp_path / "registry", engine) as registry:
         yield registry
 
 
@@ -31,16 +32,12 @@ def test_image_is_fetched_with_progress_and_listed(
 ) -> None:
     source = derived("published", "LABEL somebody=else")
     content = engine.inspect_image(source)["Id"]
-    name = registry.publish(engine, source, "study", "v1")
+    name = registry.publish(source, "study", "v1")
     engine.remove_image(source, force=True)
     executor = DockerExecutor(host=docker_engine.url, registry=registry.address)
     assert executor.images() == []
     lines = list(executor.pull("study:v1"))
-    try:
-        (image,) = executor.images()
-    finally:
-        engine.remove_image(name)
-
+    (image,) = executor.images()
     assert (image.name, image.id) == (name, content)
     assert image.size > 0
     assert f"Status: Downloaded newer image for {name}" in lines

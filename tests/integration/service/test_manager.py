@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -94,6 +95,19 @@ def test_reload_is_over_when_it_hears_ready_again(make_service: MakeService, pla
     plain_manager.hear(lambda text: text.startswith("RELOADING=1\nMONOTONIC_USEC="), "RELOADING")
     plain_manager.hear(lambda text: text == "READY=1", "READY once more")
     assert "Settings were read again" in service.said()
+
+
+def test_reload_that_fails_is_over_too(make_service: MakeService, plain_manager: ServiceManager):
+    workdir = make_service()
+    service = start_service(workdir, NOTIFY_SOCKET=plain_manager.address)
+    plain_manager.hear(lambda text: text == "READY=1", "READY")
+    # Where it reads `.env`, there is nothing any more.
+    shutil.rmtree(workdir.base / "elsewhere")
+    service.signal(signal.SIGHUP)
+    plain_manager.hear(lambda text: text.startswith("RELOADING=1"), "RELOADING")
+    plain_manager.hear(lambda text: text == "READY=1", "READY once more")
+    assert "Nothing is taken over" in service.said()
+    assert "Traceback" not in service.said()
 
 
 def test_engine_elsewhere_that_does_not_answer_is_waited_for_by_a_service_that_is_ready(

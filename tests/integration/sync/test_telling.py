@@ -129,7 +129,7 @@ def test_flags_go_with_every_request(place: Place, server: JobServer):
 
 # What goes wrong.
 
-TROUBLE = [500, 502, "json:403", "html", "cut", "reset", "late", "http://elsewhere.example/"]
+TROUBLE = [500, 502, "json:403", "html", "empty", "cut", "reset", "late", "http://elsewhere.example/"]
 
 
 @pytest.mark.parametrize("how", TROUBLE)

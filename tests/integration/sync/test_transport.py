@@ -13,7 +13,8 @@ from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.masking import MASK, Masker
 from jobrunner_cli.engine.service.jobserver import JobServer as Client
 from jobrunner_cli.engine.service.jobserver import JobServerError, JobsRefusedError, Limits
-from support.job_server import BACKEND, TOKEN, JobServer, certified, serving
+from support.certificates import certified
+from support.job_server import BACKEND, TOKEN, JobServer, serving
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +126,7 @@ def test_pages_without_end_are_an_error(server: JobServer, client: Client):
     [
         (502, "answers 502: an HTML page (Server Error (500))"),
         ("html", "an HTML page (Server Error (500)) instead of"),
+        ("empty", "nothing instead of JSON"),
         ("json:403", "answers 403: No."),
         ("json:404", "answers 404: No."),
         ("json:429", "answers 429: No."),

@@ -27,7 +27,7 @@ PIECES = (
     "2020-01-01", ".inf", "1e999", "0x1F", "version: 5\n", "version: 3\n", "expectations: {population_size: 10}\n",
     "run_all", "__error__", "needs: [a]", "config: {a: 1}", "dummy_data_file: x.csv", "python:latest", "ehrql:v1 ",
     "cohortextractor:v1 generate_cohort", "generate-dataset --output a.csv", "sqlrunner:v1", "../", "metadata/", "*.csv",
-    "highly_sensitive:", "moderately_sensitive:", "x" * 2000, "[" * 120, "\\u0000", "\\ud800",
+    "highly_sensitive:", "moderately_sensitive:", "x" * 2000, "[" * 120, "\\u0000", "\\ud800", "\\ud83d\\ude00", "&v1.0 ", "*v1.0", "[\n\t", "\n\t]",
 )  # fmt: skip
 
 Mutation = Callable[[random.Random, bytes, Sequence[bytes]], bytes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobrunner_cli.engine.study.pipeline import examine
 from support.projects import ACTION, accepted, action, problems, project
 
 
@@ -162,6 +163,9 @@ def test_a_dataset_goes_to_one_of_the_outputs(command: str, options: str, output
         ("d.py --output out:csv", "{highly_sensitive: {a: out/*.arrow}}", "all outputs must match"),
         ("d.py --output out:csv", "{highly_sensitive: {a: out/*.csv, b: b.csv}}", "all outputs must match"),
         ("d.py --output out:csv", "{highly_sensitive: {a: out/deeper/*.csv}}", "all outputs must match"),
+        ("d.py --output .:csv", "{highly_sensitive: {a: a.csv}}", "must name a directory before the colon"),
+        ("d.py --output :csv", "{highly_sensitive: {a: a.csv}}", "must name a directory before the colon"),
+        ("d.py --output o/a:b.csv", "{highly_sensitive: {a: 'o/a:b.csv'}}", "all outputs must match"),
     ],
 )
 def test_a_dataset_that_could_leave_its_level_is_refused(
@@ -169,6 +173,26 @@ def test_a_dataset_that_could_leave_its_level_is_refused(
 ) -> None:
     (found,) = problems(project(action(f"{command} {options}", outputs=outputs)))
     assert problem in found
+
+
+def test_a_misspelt_output_of_a_dataset_is_recognised() -> None:
+    text = action(
+        "ehrql:v1 generate-dataset d.py --output output/datasett.csv",
+        outputs="{highly_sensitive: {a: output/dataset.csv, b: output/other.csv}}",
+    )
+    _, (problem,) = examine(project(text).encode())
+    assert problem.value == '"output/datasett.csv"'
+    assert problem.suggestion == "output/dataset.csv"
+
+
+def test_every_misspelt_output_of_a_file_is_recognised() -> None:
+    text = "".join(
+        f"  a{n}:\n    run: ehrql:v1 generate-dataset {n}.py --output out/dataset{n}.cvs\n"
+        f"    outputs: {{highly_sensitive: {{a: out/dataset{n}.csv}}}}\n"
+        for n in range(30)
+    )
+    _, found = examine(project(text).encode())
+    assert [problem.suggestion for problem in found] == [f"out/dataset{n}.csv" for n in range(30)]
 
 
 def test_other_commands_of_ehrql_choose_their_level() -> None:
@@ -185,5 +209,6 @@ def test_a_cohort_has_one_level_and_one_directory(command: str) -> None:
     assert "must have one privacy level" in found
     (found,) = problems(project(action(command, outputs=directories), version=2))
     assert "must lie in one directory, or `--output-dir` must be given" in found
+    accepted(project(action(command, outputs="{highly_sensitive: {a: a.csv}, moderately_sensitive: {}}"), version=2))
     for option in (" --output-dir x", " --output-dir=x"):
         accepted(project(action(command + option, outputs=directories), version=2))

@@ -43,7 +43,15 @@ def problems_of(content: bytes | str) -> list[str]:
         *((word, False) for word in ("false", "False", "FALSE")),
         *((word, None) for word in ("", "~", "null", "Null", "NULL")),
         *(("010", 10), ("08", 8), ("0o10", 8), ("0x1F", 31), ("1_000", 1000), ("0b11", 3), ("-12", -12), ("+3", 3)),
-        *(("1e3", 1000.0), ("1.5", 1.5), (".5", 0.5), ("5.", 5.0), ("-1.5e-3", -0.0015), ("1_000.5", 1000.5)),
+        *(
+            ("1e3", 1000.0),
+            ("1.5", 1.5),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("._5", 0.5),
+            ("-1.5e-3", -0.0015),
+            ("1_000.5", 1000.5),
+        ),
         *((".inf", float("inf")), ("-.INF", float("-inf")), ("4.0", 4.0)),
         *(("'12'", "12"), ('"true"', "true"), ("!!str 12", "12"), ('!!int "12"', 12), ("!!float 1", 1.0)),
         *(("0b12", "0b12"), ("0o8", "0o8"), ("_1", "_1"), ("1.2.3", "1.2.3"), (".", "."), ("+", "+")),
@@ -65,6 +73,7 @@ def test_not_a_number_is_a_float() -> None:
 
 def test_a_directive_of_one_file_does_not_reach_another() -> None:
     assert plain(read(b"%YAML 1.1\n---\na: yes\n").root) == [("a", "yes")]
+    assert plain(read(b"%YAML 1.1\n---\na: 010\n").root) == [("a", 10)]
     assert plain(read(b"%TAG ! tag:example.org,2002:\n---\na: b\n").root) == [("a", "b")]
     assert plain(read(b"a: yes\nb: 010\n").root) == [("a", "yes"), ("b", 10)]
     assert problems_of("a: !x b\n") == ["line 1: the tag !x is not allowed"]
@@ -102,7 +111,10 @@ def test_line_separators_of_unicode_are_text() -> None:
         (codecs.BOM_UTF16_LE + b"a", "the file is not UTF-16 text (byte 3 cannot be read)"),
         ("a: b\n".encode("utf-16-le"), "line 1: the character U+0000 may not be in a YAML file"),
         (b"a: b\nc: \x1b[31m\n", "line 2: the character U+001B may not be in a YAML file"),
-        (b"a: *b\n", 'line 1: nothing before this has the anchor that the alias "b" names'),
+        (
+            b"a: *b\n",
+            'line 1: nothing before this has the anchor that the alias "b" names; text that begins with `*` must be in quotes',
+        ),
         (b"a: &b\n  - *b\n", 'line 2: the alias "b" stands for something that contains it'),
         (b"a: 1\n---\nb: 2\n", "line 2: a second document begins here; the file must hold one"),
         (b"a:\n\tb: 1\n", "line 2: not valid YAML: a tab where only spaces may stand"),
@@ -129,11 +141,53 @@ def test_half_a_surrogate_pair_is_refused() -> None:
     assert "\ud800" not in str(document.problems[0])
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('"hi \\ud83d\\ude00"', "hi \U0001f600"),
+        ('"\\uD83D\\uDE00\\ud83d\\ude00"', "\U0001f600\U0001f600"),
+        ('"\\ud83d\\ude00 \\u00e9"', "\U0001f600 é"),
+    ],
+)
+def test_a_character_may_be_written_as_json_does_in_two_escapes(text: str, value: str) -> None:
+    assert value_of(text) == value
+
+
+@pytest.mark.parametrize("text", ['"\\ude00\\ud83d"', '"\\ud83d \\ude00"', '"\\ud83d\\ude00\\ud83d"'])
+def test_escapes_that_make_no_pair_are_refused(text: str) -> None:
+    (problem,) = problems_of(f"key: {text}\n")
+    assert problem.startswith("line 1: half of a surrogate pair is not a character")
+
+
+@pytest.mark.parametrize("name", ["v1.0", "défaut", "a/b", "x:y", "a@b!", "-", "1", "日本"])
+def test_anchors_may_have_any_characters(name: str) -> None:
+    assert plain(read(f"a: &{name} 1\nb: [*{name}, *{name}]\n*{name} : c\n".encode()).root) == [
+        ("a", 1),
+        ("b", [1, 1]),
+        (1, "c"),
+    ]
+    assert plain(read(f"a: &{name} {{x: 1}}\nb:\n  <<: *{name}\n".encode()).root)[1] == ("b", [("x", 1)])
+
+
 def test_tabs_between_the_items_of_a_list_in_brackets_are_fine() -> None:
     assert plain(read(b"a: [b,\tc\t]\nd: {e: f,\t\tg: h}\n").root) == [
         ("a", ["b", "c"]),
         ("d", [("e", "f"), ("g", "h")]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (b"a:\n  b: [\n\t1,\n\t2\n\t]\n", [("a", [("b", [1, 2])])]),
+        (b"a:\n  - {\n\t\tb: [c,\n\t\td]\t,\n\t}\n", [("a", [[("b", ["c", "d"])]])]),
+        (b'{\n\t"a": {\n\t\t"b": [\n\t\t\t1\n\t\t]\n\t}\n}\n', [("a", [("b", [1])])]),
+        (b"a:\n  b: [\n\tc d,\t# e\n\tf\t\n\t g\n\t]\n", [("a", [("b", ["c d", "f g"])])]),
+    ],
+)
+def test_tabs_may_indent_what_is_in_brackets(content: bytes, value: object) -> None:
+    assert problems_of(content) == []
+    assert plain(read(content).root) == value
 
 
 @pytest.mark.parametrize("content", [b"a: b #\tc\n", b"#\tc\na: b\n", b"a:\n  - b # c\td\n", b"a: |\n  b # c\td\n"])
@@ -214,7 +268,8 @@ def test_text_that_aliases_repeat_counts_in_full() -> None:
 def test_a_mebibyte_and_a_value_of_a_hundred_thousand_characters_are_the_most() -> None:
     assert problems_of(b"a: b\n" + b"#" * (1024 * 1024 - 5)) == []
     assert problems_of(b"a: b\n" + b"#" * (1024 * 1024 - 4)) == [
-        "the file has 1,048,577 bytes, and the most is 1,048,576"
+        "the file has more than 1,048,576 bytes, and that is the most"
     ]
+    assert problems_of(b"#" * 3_000_000) == ["the file has more than 1,048,576 bytes, and that is the most"]
     assert problems_of(b"a: " + b"x" * 100_000) == []
     assert problems_of(b"x" * 200_000) == ["line 1: a value of 200,000 characters; the most is 100,000"]

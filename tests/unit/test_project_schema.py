@@ -57,6 +57,15 @@ def test_refused_files_fail(file: Path) -> None:
         project(action(), version=5),
         project(action(), version="' 4.0 '"),
         project(action(), version="5e0"),
+        *(project(action(), version=version) for version in ("'４'", "'0.4e1'", "'50e-1'", "'4.00000000000000000001'")),
+        project(action("cohortextractor:v1 x"), version="'１'"),
+        project(version=3, more="expectations: {population_size: '１２'}\n"),
+        project(
+            action().replace("a:", "12:", 1)
+            + action("python:v2 y", outputs="{highly_sensitive: {b: b.csv}}", more="    needs: [12]\n").replace(
+                "a:", "b:", 1
+            )
+        ),
         project(action("python:latest x"), version=4),
         project(action("\"'python:v1' x\"")),
         project(action('"\\n python:v1-pre\\tx"')),
@@ -84,6 +93,7 @@ def test_what_the_rules_accept_passes(text: str) -> None:
         project(action(), version="v4"),
         project(action("python:latest x"), version=5),
         project(action("cohortextractor:v1 x"), version=4),
+        project(action("cohortextractor-v2:v1 x"), version=4),
         project(action("python:2 x")),
         project(action("''")),
         project(action().replace("a:", "run_all:", 1), version=5),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from jobrunner_cli.engine.study.action_config import read_config
+from jobrunner_cli.engine.study.nodes import is_null, key_text, kind_of, name_text
 from jobrunner_cli.engine.study.output_paths import path_problems
 from jobrunner_cli.engine.study.pipeline import (
     is_generate_cohort,
@@ -16,7 +17,7 @@ from jobrunner_cli.engine.study.pipeline import (
     output_directories,
     split_reference,
 )
-from jobrunner_cli.engine.study.problems import Findings, Place, Timestamp, printable, shown
+from jobrunner_cli.engine.study.problems import Findings, Place, printable, shown
 from jobrunner_cli.engine.study.reader import ListNode, MappingNode, Node, ScalarNode
 from jobrunner_cli.engine.study.words import UnbalancedError, split_words
 from jobrunner_cli.engine.work import PRIVACY_LEVELS
@@ -67,25 +68,6 @@ class Draft:
         return {level: paths for level, paths in levels.items() if paths}
 
 
-def kind_of(node: Node) -> str:
-    """What a node is, for a message."""
-    match node:
-        case ListNode():
-            return "a list"
-        case MappingNode():
-            return "a mapping"
-        case ScalarNode(value=None):
-            return "null"
-        case ScalarNode(value=bool()):
-            return "true or false"
-        case ScalarNode(value=int() | float()):
-            return "a number"
-        case ScalarNode(value=Timestamp()):
-            return "a date"
-        case _:
-            return "text"
-
-
 def fields(
     node: MappingNode, allowed: Sequence[str], findings: Findings, *, action: str | None = None, key: str | None = None
 ) -> dict[str, Node]:
@@ -124,10 +106,6 @@ def check_action(name: str, place: Place, node: Node, version: int | None, findi
     if draft.words and draft.outputs:
         _check_privacy(draft, findings)
     return draft
-
-
-def _is_null(node: Node | None) -> bool:
-    return node is None or (isinstance(node, ScalarNode) and node.value is None)
 
 
 def _text(node: Node, findings: Findings, *, action: str, key: str) -> str | None:
@@ -179,14 +157,14 @@ def _report_reference(draft: Draft, node: Node, word: str, findings: Findings) -
 def _unsupported(image: str, tag: str, version: int | None) -> Iterator[str]:
     if version is None:
         return
-    if version > COHORTEXTRACTOR_UNTIL and image == "cohortextractor":
-        yield f"cohortextractor is not supported from version {COHORTEXTRACTOR_UNTIL + 1} on; use ehrql"
+    if version > COHORTEXTRACTOR_UNTIL and image.startswith("cohortextractor"):
+        yield f"{printable(image)} is not supported from version {COHORTEXTRACTOR_UNTIL + 1} on; use ehrql"
     if version > LATEST_UNTIL and tag == "latest":
         yield f"the version `latest` is refused from version {LATEST_UNTIL + 1} on; name one, such as v1"
 
 
 def _read_needs(draft: Draft, node: Node | None, findings: Findings) -> None:
-    if node is None or _is_null(node):
+    if node is None or is_null(node):
         return
     if not isinstance(node, ListNode):
         value = node.value if isinstance(node, ScalarNode) and isinstance(node.value, str) else None
@@ -195,13 +173,15 @@ def _read_needs(draft: Draft, node: Node | None, findings: Findings) -> None:
         findings.add(node, message, action=draft.name, key="needs", value=value, suggestion=meant)
         return
     for item in node.items:
-        need = _text(item, findings, action=draft.name, key="needs")
-        if need is not None:
+        need = name_text(item)
+        if need is None:
+            _text(item, findings, action=draft.name, key="needs")
+        else:
             draft.needs.append((need, item))
 
 
 def _read_dummy_data_file(draft: Draft, node: Node | None, findings: Findings) -> None:
-    if node is None or _is_null(node):
+    if node is None or is_null(node):
         return
     text = _text(node, findings, action=draft.name, key="dummy_data_file")
     if text is None:
@@ -213,60 +193,14 @@ def _read_dummy_data_file(draft: Draft, node: Node | None, findings: Findings) -
 
 
 def _read_config(draft: Draft, node: Node | None, findings: Findings) -> None:
-    if node is None or _is_null(node):
+    if node is None or is_null(node):
         return
     if not isinstance(node, MappingNode):
         message = f"must be a mapping, not {kind_of(node)}"
         findings.add(node, message, action=draft.name, key="config")
         draft.config = None
         return
-    try:
-        draft.config = _plain_mapping(node)
-    except _NotJSONError as error:
-        findings.add(error.place, str(error), action=draft.name, key="config")
-        draft.config = None
-
-
-class _NotJSONError(Exception):
-    """A configuration holds what JSON cannot."""
-
-    def __init__(self, place: Place, message: str) -> None:
-        super().__init__(message)
-        self.place = place
-
-
-def _plain(node: Node) -> Any:
-    match node:
-        case MappingNode():
-            return _plain_mapping(node)
-        case ListNode():
-            return [_plain(item) for item in node.items]
-    if isinstance(node.value, Timestamp):
-        raise _NotJSONError(node, f"{shown(node.value)} is a date, and JSON has none; put it in quotes")
-    if isinstance(node.value, float) and not math.isfinite(node.value):
-        raise _NotJSONError(node, f"{shown(node.value)} is not a number that JSON has; put it in quotes")
-    return node.value
-
-
-def _plain_mapping(node: MappingNode) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for key, value in node.entries:
-        name = _key_text(key)
-        if name is None:
-            raise _NotJSONError(key, f"the key {shown(key.value)} is {kind_of(key)}; put it in quotes")
-        if name in plain:
-            raise _NotJSONError(key, f"the key {shown(name)} is there twice, as text and as a number")
-        plain[name] = _plain(value)
-    return plain
-
-
-def _key_text(key: ScalarNode) -> str | None:
-    """A key that may be a number, as text; None if it is neither."""
-    if isinstance(key.value, str):
-        return key.value
-    if isinstance(key.value, bool) or not isinstance(key.value, int | float) or not math.isfinite(key.value):
-        return None
-    return str(key.value)
+    draft.config = read_config(node, findings, action=draft.name)
 
 
 def _read_outputs(draft: Draft, node: Node | None, findings: Findings) -> None:
@@ -282,7 +216,7 @@ def _read_outputs(draft: Draft, node: Node | None, findings: Findings) -> None:
     given = 0
     known = fields(node, PRIVACY_LEVELS, findings, action=name, key="outputs")
     for level, patterns in known.items():
-        if _is_null(patterns):
+        if is_null(patterns):
             continue
         if not isinstance(patterns, MappingNode):
             message = f"must be a mapping from ids to paths, not {kind_of(patterns)}"
@@ -298,7 +232,7 @@ def _read_outputs(draft: Draft, node: Node | None, findings: Findings) -> None:
 def _read_level(draft: Draft, level: str, patterns: MappingNode, findings: Findings) -> None:
     seen: set[str] = set()
     for key, value in patterns.entries:
-        output_id = _key_text(key)
+        output_id = key_text(key)
         if output_id is None or output_id in seen:
             wrong = "there twice, as text and as a number" if output_id in seen else kind_of(key)
             message = f"the key {shown(key.value)} is {wrong}; put it in quotes"
@@ -321,36 +255,53 @@ def _check_privacy(draft: Draft, findings: Findings) -> None:
         messages = _dataset_problems(draft)
     else:
         return
-    for message, key in messages:
-        place = draft.run_place if key == "run" else draft.outputs[0].place
-        findings.add(place, message, action=draft.name, key=key)
+    for fault in messages:
+        place = draft.run_place if fault.key == "run" else draft.outputs[0].place
+        suggestion = None
+        if fault.is_path and fault.value is not None:
+            suggestion = findings.closest(fault.value, (output.path for output in draft.outputs))
+        findings.add(place, fault.message, action=draft.name, key=fault.key, value=fault.value, suggestion=suggestion)
 
 
-def _cohort_problems(draft: Draft) -> Iterator[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What makes a command and its outputs no match."""
+
+    message: str
+    key: str
+    value: str | None = None
+    #: the value was probably meant to be one of the outputs
+    is_path: bool = False
+
+
+def _cohort_problems(draft: Draft) -> Iterator[_Fault]:
     if len(draft.by_level()) > 1:
-        yield "all outputs of `generate_cohort` must have one privacy level", "outputs"
+        yield _Fault("all outputs of `generate_cohort` must have one privacy level", "outputs")
     directories = output_directories(output.path for output in draft.outputs)
     if len(directories) > 1 and not any(word.partition("=")[0] == "--output-dir" for word in draft.words[2:]):
-        yield "the outputs of `generate_cohort` must lie in one directory, or `--output-dir` must be given", "outputs"
+        message = "the outputs of `generate_cohort` must lie in one directory, or `--output-dir` must be given"
+        yield _Fault(message, "outputs")
 
 
-def _dataset_problems(draft: Draft) -> Iterator[tuple[str, str]]:
+def _dataset_problems(draft: Draft) -> Iterator[_Fault]:
     command = draft.words[1]
     if any(output.level != _HIGHLY for output in draft.outputs):
-        yield f"all outputs of `{command}` must be {_HIGHLY}: they hold patients' data", "outputs"
+        yield _Fault(f"all outputs of `{command}` must be {_HIGHLY}: they hold patients' data", "outputs")
     targets = list(_output_options(draft.words[2:]))
     if not targets:
-        yield f"`{command}` must be given `--output` and one of the outputs", "run"
+        yield _Fault(f"`{command}` must be given `--output` and one of the outputs", "run")
     paths = [output.path for output in draft.outputs]
     for target in targets:
         directory, colon, extension = target.rpartition(":")
-        if target in paths or (colon and all(_lies_in(path, directory, extension) for path in paths)):
-            continue
-        if colon:
+        if not colon and target not in paths:
+            message = f"the value of --output, {shown(target)}, is not one of the outputs"
+            yield _Fault(message, "run", target, is_path=True)
+        elif colon and str(PurePosixPath(directory)) == ".":
+            message = f"--output {shown(target)} must name a directory before the colon, such as output:csv"
+            yield _Fault(message, "run", target)
+        elif colon and not all(_lies_in(path, directory, extension) for path in paths):
             pattern = shown(f"{directory}/*.{extension}")
-            yield f"with --output {shown(target)}, all outputs must match {pattern}", "run"
-        else:
-            yield f"the value of --output, {shown(target)}, is not one of the outputs", "run"
+            yield _Fault(f"with --output {shown(target)}, all outputs must match {pattern}", "run", target)
 
 
 def _output_options(words: Sequence[str]) -> Iterator[str]:

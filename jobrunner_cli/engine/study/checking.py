@@ -8,7 +8,8 @@ from jobrunner_cli.engine.study import reader, rules
 from jobrunner_cli.engine.study.advice import advise
 from jobrunner_cli.engine.study.pipeline import Pipeline
 from jobrunner_cli.engine.study.problems import Problem
-from jobrunner_cli.engine.study.source import UnreadableError, decode, lines_of
+from jobrunner_cli.engine.study.source import UnreadableError, decode
+from jobrunner_cli.engine.study.syntax_errors import lines_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 _LONGEST_SHOWN = 60
 _MOST_LISTED = 200
 # Comparing words takes time in proportion to the square of their length, and files may be hostile.
-_MOST_SUGGESTIONS = 10
+_MOST_COMPARISONS = 10_000
 _MOST_CANDIDATES = 1_000
 _LONGEST_COMPARED = 80
 
@@ -78,7 +78,7 @@ class Findings:
 
     def __init__(self, problems: Iterable[Problem] = ()) -> None:
         self._problems = list(problems)
-        self._suggestions = 0
+        self._comparisons = 0
 
     def add(
         self,
@@ -104,13 +104,13 @@ class Findings:
         )
 
     def closest(self, word: str, known: Iterable[str]) -> str | None:
-        """The known word that was probably meant; for the first few questions only."""
+        """The known word that was probably meant; none any more once thousands were compared."""
         import difflib
 
-        if len(word) > _LONGEST_COMPARED or self._suggestions >= _MOST_SUGGESTIONS:
+        if len(word) > _LONGEST_COMPARED or self._comparisons >= _MOST_COMPARISONS:
             return None
-        self._suggestions += 1
         candidates = [name for name in islice(known, _MOST_CANDIDATES) if len(name) <= _LONGEST_COMPARED]
+        self._comparisons += len(candidates)
         return next(iter(difflib.get_close_matches(word, candidates, n=1)), None)
 
     def in_order(self) -> tuple[Problem, ...]:

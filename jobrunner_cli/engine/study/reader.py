@@ -22,9 +22,9 @@ from jobrunner_cli.engine.study.source import (
     decode,
     has_tabs_that_matter,
     hide_separators,
-    lines_of,
     parser_events,
 )
+from jobrunner_cli.engine.study.syntax_errors import lines_of
 
 if TYPE_CHECKING:
     import yaml
@@ -96,19 +96,20 @@ def _read_text(text: str, separators: dict[int, str]) -> Document:
     # Imported here because commands that read no study should not wait for it.
     import yaml
 
+    from jobrunner_cli.engine.study.wider_parser import WiderLoader
+
     if yaml.__with_libyaml__:
-        composer = _Composer(separators)
         try:
             if len(text) > MAX_NODES:
                 _count_nodes(text, yaml.CSafeLoader)
-            document = composer.compose(text, yaml.CSafeLoader)
+            document = _Composer(separators).compose(text, yaml.CSafeLoader)
         except YAMLSyntaxError:
             pass
         else:
             if document.root is not None and has_tabs_that_matter(text):
-                deque(parser_events(composer.without_tabs_in_flow(text), yaml.SafeLoader), maxlen=0)
+                deque(parser_events(text, WiderLoader), maxlen=0)
             return document
-    return _Composer(separators).compose(text, yaml.SafeLoader)
+    return _Composer(separators).compose(text, WiderLoader)
 
 
 def _count_nodes(text: str, parser: Any) -> None:
@@ -143,8 +144,6 @@ class _Open:
 
     is_mapping: bool
     anchor: str | None
-    #: where a collection in brackets begins, as an index into the text; None for one that is indented
-    flow_start: int | None
     line: int
     column: int
     children: list[Node] = field(default_factory=list)
@@ -167,6 +166,8 @@ class _Anchored:
 
 _KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "null": type(None)}
 _SURROGATE = re.compile("[\ud800-\udfff]")
+#: A character as JSON writes those above U+FFFF: in two escapes.
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _CORE = "tag:yaml.org,2002:"
 _MERGE = "<<"
 
@@ -179,7 +180,6 @@ class _Composer:
         self._separators = separators
         self._stack: list[_Open] = []
         self._anchors: dict[str, _Anchored | None] = {}
-        self._flows: list[tuple[int, int]] = []
         self._root: Node | None = None
         self._nodes = 0
         self._text = 0
@@ -194,15 +194,6 @@ class _Composer:
             return Document(root=None, problems=(*self._problems, error.problem))
         return Document(root=self._root, problems=tuple(self._problems))
 
-    def without_tabs_in_flow(self, text: str) -> str:
-        """The composed text with a space for every tab inside brackets."""
-        pieces, position = [], 0
-        for start, end in sorted(self._flows):
-            if start >= position:
-                pieces += [text[position:start], text[start:end].replace("\t", " ")]
-                position = end
-        return "".join((*pieces, text[position:]))
-
     def _compose(self, events: Iterator[yaml.Event], last_line: int) -> None:
         import yaml
 
@@ -210,7 +201,7 @@ class _Composer:
         for event in events:
             # Most events are scalars, and a chain of `isinstance` costs half of what a `match` does.
             if isinstance(event, yaml.CollectionEndEvent):
-                self._close(event)
+                self._close()
                 continue
             mark = event.start_mark
             line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
@@ -255,6 +246,8 @@ class _Composer:
             raise UnreadableError(message, line, column)
         self._count(1, len(text), line, column)
         if not text.isascii() and _SURROGATE.search(text):
+            text = _PAIR.sub(_one_character, text)
+        if not text.isascii() and _SURROGATE.search(text):
             self._problem("half of a surrogate pair is not a character", line, column, shown(text))
             text = _SURROGATE.sub("\ufffd", text)
         value = self._resolve(event, text, line, column)
@@ -286,8 +279,7 @@ class _Composer:
     def _open(self, event: yaml.CollectionStartEvent, is_mapping: bool, line: int, column: int) -> None:
         if len(self._stack) >= MAX_DEPTH:
             raise UnreadableError(f"more than {MAX_DEPTH} levels inside one another", line, column)
-        flow_start = event.start_mark.index if event.flow_style and event.start_mark is not None else None
-        opened = _Open(is_mapping, event.anchor, flow_start, line, column, nodes=self._nodes, text=self._text)
+        opened = _Open(is_mapping, event.anchor, line, column, nodes=self._nodes, text=self._text)
         self._stack.append(opened)
         self._count(1, 0, line, column)
         if event.tag not in (None, "!", _CORE + "map", _CORE + "seq"):
@@ -295,10 +287,8 @@ class _Composer:
         if event.anchor:
             self._anchors[event.anchor] = None
 
-    def _close(self, event: yaml.CollectionEndEvent) -> None:
+    def _close(self) -> None:
         done = self._stack.pop()
-        if done.flow_start is not None and event.end_mark is not None:
-            self._flows.append((done.flow_start, event.end_mark.index))
         node: Node
         if done.is_mapping:
             node = self._mapping(done.children, done.line, done.column)
@@ -312,7 +302,9 @@ class _Composer:
     def _alias(self, event: yaml.AliasEvent, line: int, column: int) -> None:
         name = shown(event.anchor)
         if event.anchor not in self._anchors:
-            raise UnreadableError(f"nothing before this has the anchor that the alias {name} names", line, column)
+            advice = "text that begins with `*` must be in quotes"
+            message = f"nothing before this has the anchor that the alias {name} names; {advice}"
+            raise UnreadableError(message, line, column)
         anchored = self._anchors[event.anchor]
         if anchored is None:
             raise UnreadableError(f"the alias {name} stands for something that contains it", line, column)
@@ -353,6 +345,10 @@ class _Composer:
         if len(sources) < len(candidates):
             self._problem('"<<" takes a mapping or a list of mappings', node.line, node.column)
         return sources
+
+
+def _one_character(pair: re.Match[str]) -> str:
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _short_tag(tag: str) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobrunner_cli.engine.study.action_rules import Draft, check_action, fields, kind_of
+from jobrunner_cli.engine.study.action_rules import Draft, check_action, fields
+from jobrunner_cli.engine.study.nodes import kind_of, name_text
 from jobrunner_cli.engine.study.pipeline import RUN_ALL, Action, Pipeline, config_json
 from jobrunner_cli.engine.study.problems import Findings, Problem, shown
 from jobrunner_cli.engine.study.reader import Document, MappingNode, Node, ScalarNode
@@ -25,7 +27,11 @@ _UNIQUE_OUTPUTS_FROM = 2
 EXPECTATIONS_IN = 3
 RUN_ALL_RESERVED_FROM = 5
 _KEYS = ("version", "expectations", "actions")
-_NAME = re.compile(r"[\w.-]+(?: +[\w.-]+)*")
+_MARK = "\u0301"
+#: Parts that begin with a letter, a digit, `_`, `-` or `.`, any of which may bear marks, as in é or हिन्दी.
+_NAME = re.compile(rf"[\w.-][\w.{_MARK}-]*(?: +[\w.-][\w.{_MARK}-]*)*")
+#: Joiners and variation selectors: two names would look the same.
+_INVISIBLE_MARK = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # A log is named after its action, and file systems allow 255 bytes with the suffix and a temporary name's additions.
 LONGEST_NAME = 200
 _MOST_CYCLES = 20
@@ -166,16 +172,15 @@ def _actions(node: Node | None, version: int | None, findings: Findings) -> list
 
 def _action_name(key: ScalarNode, version: int | None, findings: Findings) -> str | None:
     """The name as text; None if it is no text at all."""
-    value = key.value
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        message = f"{shown(value)} is {kind_of(key)}, not a name; put it in quotes"
-        findings.add(key, message, key="actions", value=value)
+    name = name_text(key)
+    if name is None:
+        message = f"{shown(key.value)} is {kind_of(key)}, not a name; put it in quotes"
+        findings.add(key, message, key="actions", value=key.value)
         return None
-    name = str(value)
     wrong: str | None = None
     if not name:
         wrong = "an action must have a name"
-    elif not _NAME.fullmatch(name) or name in {".", ".."}:
+    elif not _NAME.fullmatch(_with_plain_marks(name)) or name in {".", ".."}:
         wrong = f"{shown(name)} is not a name: letters, digits, `_`, `-`, `.` and spaces between them"
     elif name.startswith("__"):
         wrong = f"{shown(name)}: names that begin with `__` are the runner's own"
@@ -186,6 +191,17 @@ def _action_name(key: ScalarNode, version: int | None, findings: Findings) -> st
     if wrong is not None:
         findings.add(key, wrong, key="actions", value=name)
     return name
+
+
+def _with_plain_marks(name: str) -> str:
+    """The name with one and the same visible mark for all: which letters take which is up to their script."""
+    if name.isascii():
+        return name
+    return "".join(_MARK if _is_visible_mark(sign) else sign for sign in name)
+
+
+def _is_visible_mark(sign: str) -> bool:
+    return unicodedata.category(sign) in {"Mn", "Mc"} and not _INVISIBLE_MARK.match(sign)
 
 
 def _check_together(drafts: Sequence[Draft], version: int | None, findings: Findings) -> None:

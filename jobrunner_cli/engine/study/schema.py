@@ -30,6 +30,8 @@ _QUOTED_WORD = r"[^ \t\r\n]*['\"\\]"
 _NAME_PART = r"[^\u0000-,/:-@\[-^`{-\u007f]"
 #: Refused anywhere in a path; only `*` is a wildcard, and it stands alone.
 _NEVER_IN_PATHS = (r"[\\?\[\n\r\u0000]", r"\*\*", r"(^|/)(\.{0,2})(/|$)")
+#: Numbers as text that Python reads and a pattern cannot judge: of other scripts, with an exponent, nearly whole.
+_ODD_NUMBER = r"[^\u0000-\u007f]|[0-9._][eE]|\.[0-9_]{15}"
 _LEVEL_NOTES = (
     "Patients' data, which nobody may look at: datasets, and files made from them.",
     f"What people may check before it is released. Types: {', '.join(REVIEWABLE_SUFFIXES)}.",
@@ -50,7 +52,10 @@ def project_schema() -> Schema:
             "version": {
                 "description": f"The version of the format; {CURRENT_VERSION} is current.",
                 "default": f"{CURRENT_VERSION}.0",
-                **_version(range(1, CURRENT_VERSION + 1)),
+                "anyOf": [
+                    *_version(range(1, CURRENT_VERSION + 1))["anyOf"],
+                    {"type": "string", "pattern": _ODD_NUMBER},
+                ],
             },
             "expectations": {
                 "description": f"Version {EXPECTATIONS_IN} only: how many patients a made-up cohort has. "
@@ -84,14 +89,14 @@ def _name() -> Schema:
 def _rules_of_versions() -> list[Schema]:
     """What is demanded of a file because of its version."""
     every = range(1, CURRENT_VERSION + 1)
-    population = {"type": ["number", "boolean", "string"], "pattern": r"^\s*[-+]?[0-9](_?[0-9])*\s*$"}
+    population = {"type": ["number", "boolean", "string"], "pattern": r"^\s*[-+]?[0-9](_?[0-9])*\s*$|[^\u0000-\u007f]"}
     expectations = {
         "type": "object",
         "required": ["population_size"],
         "additionalProperties": False,
         "properties": {"population_size": population},
     }
-    no_cohortextractor = {"not": {"pattern": rf"^{_BLANK}*cohortextractor:"}}
+    no_cohortextractor = {"not": {"pattern": rf"^{_BLANK}*cohortextractor"}}
     no_latest = {"not": {"pattern": rf"^{_BLANK}*[^ \t\r\n:'\"\\]+:latest({_BLANK}|$)"}}
     return [
         _from_version(
@@ -131,7 +136,7 @@ def _action() -> Schema:
             "needs": {
                 "description": "The actions whose outputs it reads.",
                 "type": ["array", "null"],
-                "items": {"type": "string", **_name()},
+                "items": {"type": ["string", "number"], **_name()},
             },
             "config": {
                 "description": "Given to the command as --config, in JSON.",

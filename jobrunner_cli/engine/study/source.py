@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from jobrunner_cli.engine.study.problems import Problem, printable
+from jobrunner_cli.engine.study.problems import Problem
+from jobrunner_cli.engine.study.syntax_errors import explained
 
 if TYPE_CHECKING:
     import yaml
@@ -35,7 +36,7 @@ _NOT_ALLOWED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 def decode(content: bytes) -> str:
     """The text of a file: UTF-8 with or without a byte order mark, or UTF-16 with one. Raises UnreadableError."""
     if len(content) > MAX_BYTES:
-        raise UnreadableError(f"the file has {len(content):,} bytes, and the most is {MAX_BYTES:,}")
+        raise UnreadableError(f"the file has more than {MAX_BYTES:,} bytes, and that is the most")
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
@@ -50,11 +51,6 @@ def decode(content: bytes) -> str:
     return text
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a text as YAML counts them, once separators are hidden, without their ends."""
-    return _LINE_END.split(text)
-
-
 def hide_separators(text: str) -> tuple[str, dict[int, str]]:
     """U+2028 and U+2029 end a line in YAML 1.1, which the parsers follow, and are text in 1.2: put private characters
     that the text does not use in their stead, and say how to undo it.
@@ -67,8 +63,6 @@ def hide_separators(text: str) -> tuple[str, dict[int, str]]:
     return text.translate(stand_ins), undo
 
 
-#: What ends a line for the parsers (section 5.4 of YAML 1.1).
-_LINE_END = re.compile("\r\n|[\n\r\x85]")
 #: A comment in a line without quotes; if the line belongs to a longer value, this is part of that value's text.
 _COMMENT = re.compile(r"""^(?:[^#'"\n]*[ ])?#[^'"\n]*$""", re.MULTILINE)
 
@@ -82,13 +76,12 @@ def _up_to_the_comment(line: re.Match[str]) -> str:
     return line[0].partition("#")[0]
 
 
-_CONFLICT = re.compile(r"^(?:<<<<<<< |>>>>>>> )", re.MULTILINE)
-
-
 def parser_events(text: str, parser: Any) -> Iterator[yaml.Event]:
     """The events of one of PyYAML's parsers, but the last. Raises YAMLSyntaxError."""
     import yaml
 
+    loader: Any = None
+    event: yaml.Event | None = None
     try:
         loader = parser(text)
         try:
@@ -97,21 +90,7 @@ def parser_events(text: str, parser: Any) -> Iterator[yaml.Event]:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _syntax_error(text, error.context, error.problem, mark) from None
+        raise YAMLSyntaxError(*explained(text, error, event, getattr(loader, "marks", ()))) from None
     except (yaml.YAMLError, ValueError, OverflowError):
         # The parser written in Python lets errors of `int` and `chr` through for absurd directives and escapes.
         raise YAMLSyntaxError("not valid YAML") from None
-
-
-def _syntax_error(text: str, context: str | None, problem: str | None, mark: yaml.Mark | None) -> YAMLSyntaxError:
-    if conflict := _CONFLICT.search(text):
-        line = text.count("\n", 0, conflict.start()) + 1
-        return YAMLSyntaxError("an unresolved merge conflict of git: keep one side and remove the markers", line, 1)
-    message = "not valid YAML: " + ", ".join(printable(part) for part in (context, problem) if part)
-    if mark is None:
-        return YAMLSyntaxError(message)
-    lines = text.splitlines()
-    if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
-        message = "not valid YAML: a tab where only spaces may stand"
-    return YAMLSyntaxError(message, mark.line + 1, mark.column + 1)

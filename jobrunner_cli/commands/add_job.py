@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.planning import Plan
     from jobrunner_cli.engine.requests import Submission
     from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.work import JobRequest
 
 
 def add_job(
@@ -49,7 +50,7 @@ def add_job(
         raise UsageError(msg, hint="leave one of them out")
     from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.engine import requests
-    from jobrunner_cli.engine.local_requests import local_request
+    from jobrunner_cli.engine.local_requests import left_behind, local_request
     from jobrunner_cli.engine.running.session import make_repositories
     from jobrunner_cli.engine.store.database import Database
 
@@ -66,6 +67,7 @@ def add_job(
         database=database,
         force_run_dependencies=force_run_dependencies,
     )
+    _say_what_is_odd(settings, request, left_behind(settings, request, is_commit_named=commit is not None))
     with Database(settings.database_path) as store:
         if dry_run:
             _show_plan(requests.plan_only(settings, repositories, store, request), as_json=as_json)
@@ -77,6 +79,18 @@ def add_job(
         raise typer.Exit(_wait_for(settings, submission, as_json=as_json))
     _show_submission(submission, as_json=as_json)
     _say_when_no_runner(settings, submission)
+
+
+def _say_what_is_odd(settings: Settings, request: JobRequest, missed: str | None) -> None:
+    """Where the words of the command may not mean what was meant."""
+    from jobrunner_cli import diagnostics
+
+    if missed is not None:
+        diagnostics.notice(missed)
+    known = {"dummy", "default", "include_t1oo"}
+    if settings.using_dummy_data_backend and request.database_name not in known:
+        said = f"Database {request.database_name!r} is not one of {', '.join(sorted(known))}"
+        diagnostics.notice(f"{said}; here all data are made up, and no database is used.")
 
 
 def _wait_for(settings: Settings, submission: Submission, *, as_json: bool) -> ExitCode:

@@ -26,6 +26,7 @@ _KINDS = {
     "actions": "action",
     "repo": "directory",
     "project check what": "file",
+    "project graph what": "file",
     "commit": "commit",
     "branch": "branch",
     "database": "database",

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.study.checking import Report
     from jobrunner_cli.engine.study.problems import Problem
 
-#: What stands for the standard input.
-_STDIN = "-"
 #: The most problems and the most warnings that are listed for people.
 _MOST_LISTED = 200
 #: The least of a line that is worth showing.
@@ -60,9 +58,10 @@ def check(
         msg = "--json and --format github are two formats"
         raise UsageError(msg, hint="leave one of them out")
     from jobrunner_cli import output
+    from jobrunner_cli.commands.project_source import read_project
     from jobrunner_cli.engine.study.checking import report_on
 
-    name, content = _content(what, commit)
+    name, content = read_project(what, commit)
     report = report_on(content)
     if as_json or shape is Format.JSON:
         output.as_json(_as_dict(name, report))
@@ -72,56 +71,6 @@ def check(
         _show(name, report)
     if report.problems:
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _content(what: str, commit: str | None) -> tuple[str, bytes]:
-    """The file's name for messages, and what is in it. Raises UsageError, NotFoundError, and GitError."""
-    from jobrunner_cli.commands.project_source import PROJECT_FILE
-    from jobrunner_cli.engine.errors import NotFoundError
-    from jobrunner_cli.engine.study.access import is_url
-
-    path = Path(what)
-    if commit is not None or is_url(what):
-        if what == _STDIN or path.is_file():
-            msg = "--commit is about a repository, not about a file"
-            raise UsageError(msg, hint="name the directory of the study, or leave --commit out")
-        return f"{commit}:{PROJECT_FILE}", _of_commit(what, commit)
-    if path.is_dir():
-        path /= PROJECT_FILE
-    try:
-        if what == _STDIN:
-            return "stdin", _beginning(0)
-        with path.open("rb") as file:
-            return str(path), _beginning(file.fileno())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise NotFoundError(f"there is no file {path}", hint="name a study's directory, or its project.yaml") from None
-    except OSError as error:
-        raise NotFoundError(
-            f"{'stdin' if what == _STDIN else path} cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from None
-
-
-def _of_commit(repo: str, commit: str | None) -> bytes:
-    from jobrunner_cli.commands.project_source import read_project
-    from jobrunner_cli.engine.errors import (
-        GitFileNotFoundError,
-        GitRepoNotReachableError,
-        GitUnknownRefError,
-        NotFoundError,
-    )
-
-    try:
-        return read_project(repo, commit)
-    except (GitFileNotFoundError, GitRepoNotReachableError, GitUnknownRefError) as error:
-        raise NotFoundError(error.message, hint=error.hint) from None
-
-
-def _beginning(descriptor: int) -> bytes:
-    """As much of a file as is needed to see that it is too large."""
-    from jobrunner_cli.engine.study.source import MAX_BYTES
-
-    with open(descriptor, "rb", closefd=False) as file:
-        return file.read(MAX_BYTES + 1)
 
 
 def _as_dict(name: str, report: Report) -> dict[str, Any]:
@@ -154,12 +103,19 @@ def _annotate(name: str, report: Report) -> None:
     from jobrunner_cli.commands.project_source import PROJECT_FILE
 
     # What was not read from the disk is still about the file of that name.
-    file = name if Path(name).exists() else PROJECT_FILE
+    file = _in_repository(Path(name)) if Path(name).exists() else PROJECT_FILE
     for kind, found in (("error", report.problems), ("warning", report.warnings)):
         for problem in found:
             places = {"file": file, "line": problem.line, "col": problem.column}
             properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in places.items() if value)
             output.line(f"::{kind} {properties}::{_escaped(problem.text)}")
+
+
+def _in_repository(file: Path) -> str:
+    """The file's path from the top of the repository that it is in; the path as it was given if it is in none."""
+    path = file.absolute().parent.resolve() / file.name
+    top = next((directory for directory in path.parents if (directory / ".git").exists()), None)
+    return str(file) if top is None else path.relative_to(top).as_posix()
 
 
 def _escaped(text: str, more: str = "") -> str:

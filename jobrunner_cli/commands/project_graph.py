@@ -31,8 +31,8 @@ class Format(StrEnum):
 
 
 def graph(
-    repo: Annotated[
-        str, typer.Argument(metavar="[REPO]", help="The study's directory; with --commit also a URL.")
+    what: Annotated[
+        str, typer.Argument(metavar="[REPO_OR_FILE]", help="A study's directory, a file, or - for stdin.")
     ] = ".",
     shape: Annotated[
         Format, typer.Option("--format", metavar="FORMAT", help="text, list, mermaid, dot, svg or json.")
@@ -46,8 +46,9 @@ def graph(
 ) -> None:
     """Draw what the actions of a study need, each below everything that it needs.
 
-    Without --commit, project.yaml is read as it lies in the directory. As text, a study that is too
-    wide for the terminal, or too tangled to follow its lines, becomes an indented list.
+    Without --commit, the file is read as it lies in the working tree; with it, REPO may be a URL, too.
+    As text, a study that is too wide for the terminal, or too tangled to follow its lines, becomes an
+    indented list.
 
     \b
     Examples:
@@ -59,7 +60,9 @@ def graph(
     from jobrunner_cli.commands.project_source import read_project
     from jobrunner_cli.engine.study.pipeline import read_pipeline
 
-    pipeline = read_pipeline(read_project(repo, commit))
+    if workspace is not None:
+        _refuse_impossible(workspace)
+    pipeline = read_pipeline(read_project(what, commit)[1])
     jobs = None if workspace is None else _latest_jobs(workspace, pipeline)
     if shape is Format.JSON:
         output.as_json(_as_dict(pipeline, workspace, jobs or {}))
@@ -103,12 +106,23 @@ def _show(
         output.line(write(needs, marks).rstrip())
 
 
+def _refuse_impossible(workspace: str) -> None:
+    """Raise UsageError for what is no name of a workspace."""
+    from jobrunner_cli.engine.local_requests import check_workspace_name
+
+    check_workspace_name(workspace)
+
+
 def _latest_jobs(workspace: str, pipeline: Pipeline) -> dict[str, Job]:
+    from jobrunner_cli import diagnostics
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.engine.store import queries
 
     with reading(load_for_database()) as database:
-        return queries.newest_jobs(database.connection, workspace, pipeline.actions)
+        jobs = queries.newest_jobs(database.connection, workspace, pipeline.actions)
+        if not jobs and workspace not in queries.known_workspaces(database.connection):
+            diagnostics.notice(f"Workspace {workspace} has no jobs; jobrunner workspaces ls lists those that have.")
+    return jobs
 
 
 def _marks(pipeline: Pipeline, jobs: Mapping[str, Job], *, plain: bool) -> dict[str, Mark]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from jobrunner_cli.engine.errors import (
@@ -16,28 +17,55 @@ from jobrunner_cli.engine.errors import (
 PROJECT_FILE = "project.yaml"
 
 
-def read_project(repo: str, commit: str | None) -> bytes:
-    """The content of a study's project.yaml: the file in a directory, or, with a commit, the one that is in the commit.
+#: What stands for the standard input.
+STDIN = "-"
 
-    `repo` is the study's directory, and with a commit also a URL. Raises NotFoundError if there is no such file,
-    repository or commit, UsageError for a URL without a commit, and GitError if git fails otherwise.
+
+def read_project(what: str, commit: str | None) -> tuple[str, bytes]:
+    """The name for messages of a project.yaml, and what is in it, cut off where it is too large to be read.
+
+    `what` is a study's directory, a file, or STDIN; with a commit, a directory or a URL. Raises NotFoundError if there
+    is no such file, repository or commit, UsageError for words that do not fit together, and GitError if git fails
+    otherwise.
     """
-    from jobrunner_cli.engine.study.access import is_url
+    from jobrunner_cli.engine.study.access import is_url, refuse_other_urls
 
     if commit is not None:
-        return _committed(repo, commit)
-    if is_url(repo):
-        msg = f"{repo} is no directory of this machine"
+        if what == STDIN or _is(what, Path.is_file):
+            msg = "--commit is about a repository, not about a file"
+            raise UsageError(msg, hint="name the directory of the study, or leave --commit out")
+        return f"{commit}:{PROJECT_FILE}", _committed(what, commit)
+    if is_url(what):
+        msg = f"{what} is no directory of this machine"
         raise UsageError(msg, hint="name a branch, tag or commit of it with --commit")
-    path = Path(repo) / PROJECT_FILE
-    if not path.is_file():
-        msg = f"there is no {PROJECT_FILE} in {Path(repo).absolute()}"
-        raise NotFoundError(msg, hint="name the directory of a study, or go there first")
+    if what == STDIN:
+        return "stdin", _read("stdin", 0)
+    refuse_other_urls(what)
+    path = Path(what)
+    if _is(what, Path.is_dir):
+        path /= PROJECT_FILE
+    return str(path), _read(str(path), path)
+
+
+def _is(what: str, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(Path(what))
+    except OSError:
+        # A name that no file can have.
+        return False
+
+
+def _read(name: str, place: Path | int) -> bytes:
+    """As much of a file as is needed to see that it is too large."""
     from jobrunner_cli.engine.study.source import MAX_BYTES
 
-    # As much of the file as is needed to see that it is too large.
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+    try:
+        with open(place, "rb", closefd=place != 0) as file:
+            return file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        raise NotFoundError(f"there is no file {name}", hint="name a study's directory, or its project.yaml") from None
+    except OSError as error:
+        raise NotFoundError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
 def _committed(repo: str, commit: str) -> bytes:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from jobrunner_cli.engine.errors import GitUnknownRefError, UsageError
 from jobrunner_cli.engine.settings import Settings
-from jobrunner_cli.engine.study.access import canonical_repo_url, is_url
+from jobrunner_cli.engine.study.access import canonical_repo_url, is_url, refuse_other_urls
 from jobrunner_cli.engine.study.git import Git, printable
 from jobrunner_cli.engine.study.provenance import check_repo_url
 from jobrunner_cli.engine.study.repository import Repositories
+from jobrunner_cli.engine.study.working_tree import look_at
+from jobrunner_cli.engine.vetting import workspace_problem
 from jobrunner_cli.engine.work import JobRequest, quote_names
 
 #: The `origin` in the saved original of a request that no job-server knows of.
@@ -41,10 +43,11 @@ def local_request(
 
     `repo` is a URL or a path. Without a `commit` the branch's newest is meant; a commit of a local repository may be
     given in any way that git understands. Without a `branch` it is the one that a local repository is on, else `main`.
-    Raises GithubValidationError, GitUnknownRefError (which names the branches that a local repository has) or another
-    GitError, and UsageError.
+    Raises UsageError, also for a workspace's name that is none, GithubValidationError, GitUnknownRefError (which names
+    the branches that a local repository has) or another GitError.
     """
-    repo_url = repo if is_url(repo) else canonical_repo_url(repo)
+    check_workspace_name(workspace)
+    repo_url = _url_or_path(repo)
     check_repo_url(repo_url, allowed_orgs=settings.allowed_github_orgs)
     local = None if is_url(repo_url) else _LocalRepository(settings, Path(repo_url))
     on_branch = branch or ("main" if local is None else local.current_branch())
@@ -114,11 +117,47 @@ def find_commit(settings: Settings, repositories: Repositories, repo: str, text:
     """The repository, a URL or an absolute path, and the full SHA of the commit that a text means there.
 
     It may be any name that git knows for it, or, in a local repository, anything that git understands. Raises
-    GitUnknownRefError, GitRepoNotReachableError or another GitError.
+    GitUnknownRefError, GitRepoNotReachableError or another GitError, and UsageError for a URL of another kind.
     """
-    repo_url = repo if is_url(repo) else canonical_repo_url(repo)
+    repo_url = _url_or_path(repo)
     local = None if is_url(repo_url) else _LocalRepository(settings, Path(repo_url))
     return repo_url, _commit_of(repositories, repo_url, text, local)
+
+
+def left_behind(settings: Settings, request: JobRequest, *, is_commit_named: bool) -> str | None:
+    """What somebody may miss in a request's commit: what only the working tree of a local repository has. A sentence.
+
+    With `is_commit_named` the commit was asked for, so that only changes on top of it are news. None if there is
+    nothing to say, or the tree cannot be looked at.
+    """
+    if is_url(request.repo_url):
+        return None
+    ours = (settings.workdir, settings.high_privacy_storage_base, settings.medium_privacy_storage_base)
+    tree = look_at(Git(home=settings.repos_dir.absolute()), Path(request.repo_url), besides=ours)
+    is_head = tree is not None and tree.head == request.commit
+    if tree is None or (is_commit_named and not is_head):
+        return None
+    said = ["has uncommitted changes"] if tree.is_changed else []
+    if not is_head and tree.branch != request.branch:
+        said.append("has no branch" if tree.branch is None else f"has branch {printable(tree.branch)}")
+        said[-1] += " checked out"
+    if not said:
+        return None
+    of = "" if is_commit_named else f" of {printable(request.branch)}"
+    what = f"Running {request.commit[:7]}{of}"
+    return f"{what}; the working tree of {printable(request.repo_url)} {', and '.join(said)}."
+
+
+def check_workspace_name(name: str) -> None:
+    """Raise UsageError for what is no name of a workspace that jobs may run in."""
+    if problem := workspace_problem(name):
+        raise UsageError(problem)
+
+
+def _url_or_path(repo: str) -> str:
+    """The repository's URL, or its absolute path."""
+    refuse_other_urls(repo)
+    return repo if is_url(repo) else canonical_repo_url(repo)
 
 
 class _LocalRepository:
@@ -127,7 +166,8 @@ class _LocalRepository:
     def __init__(self, settings: Settings, path: Path) -> None:
         self.path = path
         self._git = Git(home=settings.repos_dir.absolute())
-        self._git_dir = path / ".git" if (path / ".git").exists() else path
+        # Unlike a path's own method this says False for a name that is too long for a file.
+        self._git_dir = path / ".git" if os.path.exists(path / ".git") else path  # noqa: PTH110
         settings.repos_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def current_branch(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import difflib
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from jobrunner_cli.engine.work import JobRequest, quote_names
 
 #: The longest part of a name from outside that a message repeats, in characters.
 _LONGEST_NAME = 100
+
+#: What people put between names in one word.
+_SEPARATORS = re.compile(r"[,;\s]+")
 
 _UNDER_WAY = frozenset({State.PENDING, State.RUNNING})
 
@@ -143,7 +147,11 @@ def _unknown_actions(unknown: Sequence[str], pipeline: Pipeline) -> UnknownActio
     guesses = list(dict.fromkeys(guess for found in close.values() for guess in found))
     meant = f"; did you mean {' and '.join(repr(guess) for guess in guesses)}?" if guesses else "."
     message = f"project.yaml has no {noun} {shown}{meant} Valid actions are: {', '.join(valid)}"
-    return UnknownActionError(message, hint="project.yaml is read as it is in the commit: is the action committed?")
+    hint = "project.yaml is read as it is in the commit: is the action committed?"
+    run_together = [parts for name in unknown if len(parts := _SEPARATORS.split(name[:_LONGEST_NAME])) > 1]
+    if any(set(parts) <= set(valid) for parts in run_together):
+        hint = "separate the names of actions with spaces, each a word of its own"
+    return UnknownActionError(message, hint=hint)
 
 
 def _shown(name: str) -> str:

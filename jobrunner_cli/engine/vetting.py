@@ -18,11 +18,12 @@ from jobrunner_cli.engine.errors import (
 )
 from jobrunner_cli.engine.settings import Settings
 from jobrunner_cli.engine.study.access import is_url
+from jobrunner_cli.engine.study.git import GitUnansweredError
 from jobrunner_cli.engine.study.pipeline import RUN_ALL, Pipeline
 from jobrunner_cli.engine.study.problems import shown
 from jobrunner_cli.engine.study.provenance import check_commit, check_repo_url
 from jobrunner_cli.engine.study.repository import Repositories, is_commit
-from jobrunner_cli.engine.study.reusable_actions import is_reusable, parse_reference
+from jobrunner_cli.engine.study.reusable_actions import is_reusable, meant_image, parse_reference
 from jobrunner_cli.engine.work import JobRequest
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -39,6 +40,13 @@ def read_study(settings: Settings, repositories: Repositories, request: JobReque
     return repositories.pipeline(request.repo_url, request.commit)
 
 
+def workspace_problem(name: str) -> str | None:
+    """Why no jobs may run in a workspace of this name; None if they may."""
+    if _WORKSPACE.fullmatch(name):
+        return None
+    return f"workspace {shown(name)} is not a name of letters, digits, `-` and `_` (200 at most)"
+
+
 def _validate(settings: Settings, request: JobRequest) -> None:
     """What can be said without git. Raises GithubValidationError or JobRequestError."""
     check_repo_url(request.repo_url, allowed_orgs=settings.allowed_github_orgs)
@@ -51,9 +59,8 @@ def _validate(settings: Settings, request: JobRequest) -> None:
     if not request.requested_actions:
         msg = f"the request names no action; name at least one, or {RUN_ALL} for every action of the file"
         raise JobRequestError(msg)
-    if not _WORKSPACE.fullmatch(request.workspace):
-        msg = f"workspace {shown(request.workspace)} is not a name of letters, digits, `-` and `_` (200 at most)"
-        raise JobRequestError(msg)
+    if problem := workspace_problem(request.workspace):
+        raise JobRequestError(problem)
     configured = settings.database_urls
     if not settings.using_dummy_data_backend and request.database_name not in configured:
         names = ", ".join(configured) or "none"
@@ -87,16 +94,22 @@ def fetch_reusable_action(repositories: Repositories, base_url: str, action: str
     name, tag = parse_reference(reference)
     repo_url = f"{base_url.rstrip('/')}/{name}"
     where = f"action {shown(action)} runs {shown(reference)}, which is no image that may be used but a reusable action"
+    image = meant_image(name)
+    meant = None if image is None else f"did you mean the image {shown(image)}?"
     try:
         commit = repositories.resolve(repo_url, f"refs/tags/{tag}")
         merged = repositories.is_reachable(repo_url, commit, "main")
         definition = repositories.read_file(repo_url, commit, "action.yaml")
     except GitUnknownRefError as error:
         msg = f"{where}: {error.message.replace(f'refs/tags/{tag}', tag)}"
-        raise ReusableActionError(msg) from error
+        raise ReusableActionError(msg, hint=meant) from error
     except (GitRepoNotReachableError, GitFileNotFoundError) as error:
         msg = f"{where}: {error.message}"
-        raise ReusableActionError(msg, hint=error.hint) from error
+        raise ReusableActionError(msg, hint=meant or error.hint) from error
+    except GitUnansweredError as error:
+        if meant is None:
+            raise
+        raise GitUnansweredError(error.message, hint=meant) from error
     if not merged:
         msg = f"{where}, and its tag {tag} is not on branch main of {repo_url}"
         raise ReusableActionError(msg)

@@ -194,8 +194,6 @@ def test_unknown_action_is_told_with_what_was_meant_and_reported_once(workdir: W
         (["{study}", "make", "--branch", "trail"], "has no branch trail; it has: main"),
         (["{study}", "make", "--commit", "0" * 40], "0" * 40),
         (["{study}", "make", "--commit", "--upload-pack=x"], "--upload-pack=x"),
-        (["{study}", "make", "--workspace", "../up"], "../up"),
-        (["{study}", "make", "--workspace", ""], "workspace"),
         (["{study}", ""], "no action ''"),
         (["https://github.com/nobody-else/study", "make"], "nobody-else"),
     ],
@@ -210,6 +208,43 @@ def test_request_that_makes_no_sense_is_one_line(
     assert wrong in done.stderr.splitlines()[0]
     assert "Traceback" not in done.stderr
     assert [row for row in workdir.ask("SELECT action FROM job") if row != ("__error__",)] == []
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "", "x" * 201])
+def test_impossible_workspace_is_refused_and_leaves_nothing(workdir: WorkDirectory, study: StudyRepository, name: str):
+    before = everything(workdir)
+    done = workdir.cli("add-job", str(study.path), "make", "--workspace", name, code=2)
+    assert "is not a name of letters, digits" in done.stderr
+    assert everything(workdir) == before
+
+
+@pytest.mark.parametrize("word", ["make,use", "make use", "use, fail"])
+def test_names_in_one_word_are_to_be_separated(workdir: WorkDirectory, study: StudyRepository, word: str):
+    done = workdir.cli("add-job", str(study.path), word, "--dry-run", code=1)
+    assert done.stderr.splitlines()[1] == "  hint: separate the names of actions with spaces, each a word of its own"
+    done = workdir.cli("add-job", str(study.path), "make,yuse", "--dry-run", code=1)
+    assert "is the action committed?" in done.stderr
+
+
+def test_part_of_a_sha_that_no_commit_has_is_told_so(workdir: WorkDirectory, study: StudyRepository):
+    done = workdir.cli("add-job", str(study.path), "make", "--commit", "0123456", code=1)
+    assert done.stderr.splitlines()[1] == "  hint: No single commit there begins so."
+
+
+def test_database_that_is_none_is_told(workdir: WorkDirectory, study: StudyRepository):
+    done = workdir.cli("add-job", str(study.path), "make", "--dry-run", "--database", "nope")
+    assert done.stderr == (
+        "Database 'nope' is not one of default, dummy, include_t1oo; here all data are made up, and no database is used.\n"
+    )
+    for name in ("default", "dummy", "include_t1oo"):
+        assert workdir.cli("add-job", str(study.path), "make", "--dry-run", "--database", name).stderr == ""
+
+
+@pytest.mark.parametrize("repo", ["file:///tmp/study", "git@github.com:x/y", "ssh://git@github.com/x/y"])
+def test_url_of_another_kind_is_refused(workdir: WorkDirectory, repo: str):
+    done = workdir.cli("add-job", repo, "make", code=2)
+    assert "is neither a directory nor the https URL of a repository" in done.stderr
+    assert "git@" not in done.stderr
 
 
 def test_every_problem_of_project_yaml_is_told(workdir: WorkDirectory, tmp_path: Path):

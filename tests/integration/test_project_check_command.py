@@ -114,7 +114,7 @@ def test_standard_input():
     assert piped(SOUND.encode(), "-", code=0) == "accepted: 1 action\n"
     assert piped(BROKEN.encode(), "-", code=1).startswith("stdin:6:7: error: action generate_dataset")
     assert piped(b"", "-", code=1) == "stdin: error: the file is empty\n1 problem\n"
-    assert "1,048,577 bytes, and the most is" in piped(b"#" * 5_000_000, "-", code=1)
+    assert "more than 1,048,576 bytes" in piped(b"#" * 5_000_000, "-", code=1)
 
 
 def test_json_has_every_part(study: StudyRepository):
@@ -179,6 +179,29 @@ def test_annotations_for_code_hosts(study: StudyRepository):
     assert '"output/100%25/counts" must end' in line
 
 
+def test_annotations_name_the_file_from_the_top_of_its_repository(
+    study: StudyRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    study.write({"deep/er/multi.yaml": BROKEN})
+    (tmp_path / "link").symlink_to(study.path / "deep")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "multi.yaml").write_text(BROKEN)
+
+    def named(what: str) -> str:
+        lines = jobrunner("project", "check", what, "--format", "github", code=1).stdout.splitlines()
+        return lines[0].partition("file=")[2].partition(",")[0]
+
+    assert named(str(study.path / "deep/er/multi.yaml")) == "deep/er/multi.yaml"
+    assert named(str(tmp_path / "link/er/multi.yaml")) == "deep/er/multi.yaml"
+    assert named("deep/er/multi.yaml") == "deep/er/multi.yaml"
+    monkeypatch.chdir(study.path / "deep")
+    assert named("er/multi.yaml") == "deep/er/multi.yaml"
+    study.project(BROKEN)
+    assert named("..") == "project.yaml"
+    assert named(str(plain / "multi.yaml")) == str(plain / "multi.yaml")
+
+
 def test_annotations_of_what_is_no_file_are_about_project_yaml():
     line, _ = piped(BROKEN.encode(), "-", "--format", "github", code=1).split("\n", 1)
     assert line.startswith("::error file=project.yaml,line=6,col=7::")
@@ -214,6 +237,10 @@ def test_what_a_file_holds_cannot_reach_the_terminal(study: StudyRepository):
     [
         (["nowhere"], 4, "there is no file nowhere"),
         (["empty"], 4, "there is no file empty/project.yaml"),
+        (["x" * 300], 4, "cannot be read: file name too long"),
+        (["x" * 300, "--commit", "main"], 4, "There is no directory "),
+        (["file:///tmp/study"], 2, "file:///tmp/study is neither a directory nor the https URL of a repository"),
+        (["git@github.com:x/y", "--commit", "main"], 2, "this is neither a directory nor the https URL"),
         ([".", "--commit", "no-such-branch"], 4, "has no branch, tag or commit no-such-branch"),
         (["--commit", "bare"], 4, "There is no file project.yaml in commit"),
         (["project.yaml", "--commit", "main"], 2, "--commit is about a repository, not about a file"),

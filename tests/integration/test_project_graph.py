@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -60,6 +62,20 @@ def test_file_is_read_as_it_lies_in_the_current_directory(study: StudyRepository
     assert "extract" not in done.stdout
 
 
+def test_file_goes_by_its_name_and_by_stdin(study: StudyRepository, monkeypatch: pytest.MonkeyPatch):
+    (study.path / "project.yaml").rename(study.path / "other.yml")
+    named = jobrunner("project", "graph", str(study.path / "other.yml")).stdout
+    assert edges_seen(named.splitlines(), list(NEEDS)) == edges_of(NEEDS)
+    with (study.path / "other.yml").open("rb") as file:
+        piped = subprocess.run(
+            [sys.executable, "-m", "jobrunner_cli", "project", "graph", "-"],
+            stdin=file,
+            capture_output=True,
+            check=True,
+        )
+    assert edges_seen(piped.stdout.decode().splitlines(), list(NEEDS)) == edges_of(NEEDS)
+
+
 def test_directory_that_is_no_repository_will_do(tmp_path: Path, study: StudyRepository):
     (tmp_path / "plain").mkdir()
     (study.path / "project.yaml").rename(tmp_path / "plain/project.yaml")
@@ -90,11 +106,14 @@ def test_nothing_but_the_picture_is_made(study: StudyRepository, tmp_path: Path,
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["nowhere"], 4, "there is no project.yaml in "),
+        (["nowhere"], 4, "there is no file nowhere"),
+        ([".git"], 4, "there is no file .git/project.yaml"),
+        (["project.yaml", "--commit", "main"], 2, "--commit is about a repository, not about a file"),
         (["https://github.com/opensafely/study"], 2, "is no directory of this machine\n  hint: name a branch"),
         (["nowhere", "--commit", "main"], 4, "There is no directory "),
         ([".", "--format", "gif"], 2, "'gif' is not one of "),
         ([".", "--workspace", "test"], 3, "hint: "),
+        ([".", "--workspace", "../up"], 2, 'workspace "../up" is not a name of letters'),
     ],
 )
 def test_what_cannot_be_drawn_is_one_clear_line(
@@ -191,6 +210,13 @@ def test_each_action_is_shown_with_the_state_of_its_latest_job(study: StudyRepos
     coloured = on_terminal("project", "graph", str(study.path), "--workspace", "test", columns=80)
     for colour in ("32", "1;31", "33"):
         assert f"\x1b[{colour}m" in coloured
+
+
+def test_workspace_without_jobs_is_told(study: StudyRepository, jobs: None):
+    done = jobrunner("project", "graph", str(study.path), "--workspace", "tset")
+    assert done.stderr == "Workspace tset has no jobs; jobrunner workspaces ls lists those that have.\n"
+    assert "no job yet" in done.stdout
+    assert jobrunner("project", "graph", str(study.path), "--workspace", "other").stderr == ""
 
 
 def test_svg_has_the_colours_of_the_states(study: StudyRepository, jobs: None):

@@ -91,6 +91,12 @@ def test_a_worktree_and_a_bare_repository_are_repositories_too(place: Place, tmp
         assert short.commit == place.head
 
 
+@pytest.mark.parametrize("name", ["", "../up", "a b", "ä", "x" * 201])
+def test_an_impossible_workspace_is_refused_at_once(place: Place, name: str) -> None:
+    with pytest.raises(UsageError, match="is not a name of letters, digits"):
+        place.local("clean", workspace=name)
+
+
 def test_a_url_that_is_not_allowed_is_refused_before_anything_is_fetched(place: Place) -> None:
     with pytest.raises(GithubValidationError):
         requests.local_request(place.settings, place.repositories, "https://github.com/somebody/study", ["clean"])

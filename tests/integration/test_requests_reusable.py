@@ -118,6 +118,16 @@ def test_a_reusable_action_without_the_tag_or_altogether_absent_is_reported(make
     assert "v1.2" in untagged.partition("a reusable action")[2]
 
 
+def test_a_name_that_is_nearly_an_image_s_is_answered_with_it(make_place: MakePlace) -> None:
+    place = make_place(REUSING.replace("plotter:", "pyhton:"))
+    absent = place.submit("plot").error
+    StudyRepository(place.actions / "pyhton").commit()
+    untagged = place.submit("plot", id="request2").error
+    for error in (absent, untagged):
+        assert error is not None
+        assert error.hint == 'did you mean the image "python"?'
+
+
 def test_a_broken_reusable_action_is_no_trouble_for_requests_that_do_not_run_it(make_place: MakePlace) -> None:
     place = make_place(REUSING)
     assert place.submit("other").error is None

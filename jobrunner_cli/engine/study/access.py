@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from jobrunner_cli.engine.errors import GitError, GitRepoNotReachableError
+from jobrunner_cli.engine.errors import GitError, GitRepoNotReachableError, UsageError
 from jobrunner_cli.engine.study.git import printable
 
 #: The only host that the token is for.
@@ -20,6 +20,9 @@ GITHUB_HOST = "github.com"
 PROXY_HOST = "github-proxy.opensafely.org"
 
 _HTTPS_PORT = 443
+
+#: `ssh://…` and `file://…`, and `git@host:path`.
+_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/\s]+@[^/\s:]+:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,16 @@ def is_url(repo_url: str) -> bool:
     return repo_url.lower().startswith(("http://", "https://"))
 
 
+def refuse_other_urls(repo: str) -> None:
+    """Raise UsageError for what looks like a URL that repositories are not read from, such as one of SSH."""
+    if is_url(repo) or not _OTHER_URL.match(repo) or os.path.exists(repo):  # noqa: PTH110 (False for any text)
+        return
+    # What stands before an `@` may be a password.
+    what = "this" if "@" in repo else printable(repo)
+    msg = f"{what} is neither a directory nor the https URL of a repository"
+    raise UsageError(msg, hint="name a directory, or a URL such as https://github.com/opensafely/a-study")
+
+
 def canonical_repo_url(repo_url: str) -> str:
     """A URL without a trailing slash, or a path, made absolute if it is relative. Raises GitError if it is empty."""
     if is_url(repo_url):
@@ -116,7 +129,8 @@ def require_local_repository(remote: Remote) -> None:
     """Raise GitRepoNotReachableError, in words, unless the path is the top of a repository, bare or not."""
     path = Path(remote.name)
     shown = printable(remote.name)
-    if not path.exists():
+    # Unlike a path's own method this says False for a name that is too long for a file.
+    if not os.path.exists(path):  # noqa: PTH110
         raise GitRepoNotReachableError(f"There is no directory {shown}", hint="Check the path of the repository.")
     if not path.is_dir():
         raise GitRepoNotReachableError(f"{shown} is not a directory", hint="Give the directory of the repository.")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from jobrunner_cli.engine.errors import DiskFullError, GitError
+from jobrunner_cli.engine.errors import DiskFullError, GitError, UnreachableError
 
 #: Variables that git may inherit: where programs are, how this machine reaches the network and whom it trusts there.
 INHERITED_VARIABLES = frozenset(
@@ -63,6 +63,10 @@ class GitInterruptedError(GitError):
 
 class GitDiskFullError(GitError, DiskFullError):
     """There was no space left for what git fetched; the same call works when there is some."""
+
+
+class GitUnansweredError(GitError, UnreachableError):
+    """The repository's server did not answer, or not in time, however often it was asked."""
 
 
 class Trouble(Enum):

@@ -29,7 +29,15 @@ from jobrunner_cli.engine.study.access import (
     require_local_repository,
     serving_config,
 )
-from jobrunner_cli.engine.study.git import Git, GitDiskFullError, GitInterruptedError, GitResult, Trouble, printable
+from jobrunner_cli.engine.study.git import (
+    Git,
+    GitDiskFullError,
+    GitInterruptedError,
+    GitResult,
+    GitUnansweredError,
+    Trouble,
+    printable,
+)
 from jobrunner_cli.engine.study.mirror import Mirror
 from jobrunner_cli.engine.study.pipeline import Pipeline, read_pipeline
 from jobrunner_cli.engine.study.tree import MirrorTree, TreeCache
@@ -98,7 +106,7 @@ class Repositories:
                 return found[name]
         raise GitUnknownRefError(
             f"{printable(remote.name)} has no branch, tag or commit {printable(ref)}",
-            hint="A commit is given by its full SHA of 40 digits." if re.fullmatch("[0-9a-fA-F]{5,}", ref) else None,
+            hint=_hint_for_part(remote) if re.fullmatch("[0-9a-fA-F]{5,}", ref) else None,
         )
 
     def ensure_commit(self, repo_url: str, commit: str, stop: threading.Event | None = None) -> None:
@@ -310,6 +318,13 @@ def _write_if_different(path: Path, content: bytes) -> None:
     draft.replace(path)
 
 
+def _hint_for_part(remote: Remote) -> str | None:
+    """What to do where what may be a part of a SHA is not known."""
+    if remote.is_local:
+        return "No single commit there begins so."
+    return "A repository on a server knows a commit only by its full SHA of 40 digits."
+
+
 def _failure(remote: Remote, doing: str, result: GitResult) -> GitError:
     """The error for a command that failed for good, in words that name what it was about."""
     name = printable(remote.name)
@@ -331,5 +346,7 @@ def _failure(remote: Remote, doing: str, result: GitResult) -> GitError:
             )
         case Trouble.DISK_FULL:
             return GitDiskFullError(f"Cannot {doing}: no space is left in WORKDIR")
+        case Trouble.PASSING if not remote.is_local:
+            return GitUnansweredError(f"Cannot {doing}: {result.reason}")
         case _:
             return GitError(f"Cannot {doing}: {result.reason}")

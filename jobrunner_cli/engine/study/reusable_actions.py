@@ -15,6 +15,10 @@ ALLOWED_IMAGES = frozenset(
     {"cohortextractor", "databuilder", "ehrql", "stata-mp", "r", "jupyter", "python", "sqlrunner"}
 )
 
+# Two letters in the wrong order are a slip; names of reusable actions that begin as an image's does are not.
+_NEARLY = 0.75
+_LONGEST_SLIP = 40
+
 _NOT_THE_STUDY = "The study is not at fault: try another tag, and tell whoever maintains the reusable action."
 
 # The name becomes part of a URL: what GitHub lets a repository be called, and nothing that leads elsewhere.
@@ -24,6 +28,16 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 def is_reusable(image: str) -> bool:
     """Whether an image, with or without its version, is a reusable action's name."""
     return image.partition(":")[0] not in ALLOWED_IMAGES
+
+
+def meant_image(name: str) -> str | None:
+    """The image that was probably meant by a name that is none; None if it is one, or like none."""
+    # A module of some ten milliseconds.
+    import difflib
+
+    if name in ALLOWED_IMAGES or len(name) > _LONGEST_SLIP:
+        return None
+    return next(iter(difflib.get_close_matches(name.lower(), sorted(ALLOWED_IMAGES), n=1, cutoff=_NEARLY)), None)
 
 
 def parse_reference(word: str) -> tuple[str, str]:

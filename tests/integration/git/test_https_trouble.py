@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobrunner_cli.engine.errors import GitError
+from jobrunner_cli.engine.errors import ExitCode, GitError
 from jobrunner_cli.engine.study.git import GitInterruptedError
 from jobrunner_cli.engine.study.repository import GitAccess, Repositories
 from support.git_places import CALLS
@@ -55,8 +55,9 @@ def test_what_does_not_pass_is_given_up_with_repository_and_commit_named(
 
 
 def test_server_that_nobody_answers_for_is_a_clear_error(access: GitAccess) -> None:
-    with pytest.raises(GitError, match=r"look up main in https://localhost:1/org/study"):
+    with pytest.raises(GitError, match=r"look up main in https://localhost:1/org/study") as caught:
         Repositories(replace(access, attempts=2)).resolve("https://localhost:1/org/study", "main")
+    assert caught.value.exit_code is ExitCode.UNREACHABLE
 
 
 def test_stop_event_ends_a_fetch_and_a_wait(study: SourceRepository, server: GitServer, access: GitAccess) -> None:

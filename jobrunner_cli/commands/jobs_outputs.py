@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,9 +18,7 @@ def outputs(
     output_path: Annotated[
         str | None, typer.Argument(metavar="PATH", help="One of the outputs, or the end of its path.")
     ] = None,
-    copy: Annotated[
-        Path | None, typer.Option(metavar="TO", help="Copy it to this file or into this directory.")
-    ] = None,
+    copy: Annotated[str | None, typer.Option(metavar="TO", help="Copy it to this file or into this directory.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Copy it over a file that is there.")] = False,
     open_it: Annotated[
         bool, typer.Option("--open", help="Show it: in $PAGER on a terminal if it is text, else by the desktop.")
@@ -118,11 +115,12 @@ def _pick(job: Job, files: list[OutputFile], name: str) -> OutputFile:
     return found[0]
 
 
-def _one(file: OutputFile, *, copy: Path | None, force: bool, open_it: bool, as_json: bool) -> None:
+def _one(file: OutputFile, *, copy: str | None, force: bool, open_it: bool, as_json: bool) -> None:
     import subprocess
     import sys
 
     from jobrunner_cli import output
+    from jobrunner_cli.engine.errors import JobrunnerError
     from jobrunner_cli.engine.output_files import copy_output, viewer_of
 
     if copy is not None:
@@ -132,4 +130,8 @@ def _one(file: OutputFile, *, copy: Path | None, force: bool, open_it: bool, as_
     elif not open_it:
         output.line(str(file.file))
     if open_it:
-        subprocess.run(viewer_of(file.file, on_terminal=sys.stdout.isatty()), check=False)
+        command = viewer_of(file.file, on_terminal=sys.stdout.isatty())
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            msg = f"{command[0]} could not show {file.path} (exit code {code})"
+            raise JobrunnerError(msg, hint=f"copy it, or look at {file.file}")

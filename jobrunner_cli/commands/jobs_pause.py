@@ -69,7 +69,7 @@ def _change(verb: str, names: list[str], workspace: str | None, *, yes: bool, dr
         if names:
             _change_jobs(settings, database, verb, names, yes=yes, dry_run=dry_run, as_json=as_json)
         else:
-            _change_place(database, verb, workspace, dry_run=dry_run, as_json=as_json)
+            _change_place(database, verb, workspace, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def _change_jobs(
@@ -104,9 +104,12 @@ def _outcome(step: Step, verb: str) -> str:
     return "paused; it runs on, and would wait only if it had to be started over" if runs else "paused"
 
 
-def _change_place(database: Database, verb: str, workspace: str | None, *, dry_run: bool, as_json: bool) -> None:
+def _change_place(
+    database: Database, verb: str, workspace: str | None, *, yes: bool, dry_run: bool, as_json: bool
+) -> None:
     """Pause or resume the backend or a workspace."""
     from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.commands import confirming
     from jobrunner_cli.engine.states import State, state_of
     from jobrunner_cli.engine.store import queries
 
@@ -123,6 +126,8 @@ def _change_place(database: Database, verb: str, workspace: str | None, *, dry_r
         else any(pause.scope == "workspace" and pause.name == workspace for pause in queries.pauses(conn))
     )
     changes = paused is (verb == "resume")
+    if changes and not (yes or dry_run) and not confirming.agreed(f"{verb} {place} ({counts})?"):
+        return
     outcome = f"{place} is paused already" if verb == "pause" else f"{place} is not paused"
     if changes:
         did = "paused" if verb == "pause" else "resumed"

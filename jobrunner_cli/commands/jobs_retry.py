@@ -115,7 +115,8 @@ def _outcome(step: Step, retried: Retried | None, answers: dict[str, str]) -> st
         return f"cannot run again: {retried.error.message}"
     if retried.intent is not None:
         return answers.get(retried.job.id, "")
-    return f"runs anew as {retried.new_job_id or retried.request_id}"
+    commit = f" at the same commit, {retried.job.commit[:7]}" if retried.job.commit else ""
+    return f"runs anew as {retried.new_job_id or retried.request_id}{commit}"
 
 
 def _more(retried: Retried | None) -> dict[str, Any]:

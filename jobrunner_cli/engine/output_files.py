@@ -88,13 +88,15 @@ def require_file(output: OutputFile) -> Path:
     return output.file
 
 
-def copy_output(source: Path, to: Path, *, force: bool) -> Path:
+def copy_output(source: Path, to: str | Path, *, force: bool) -> Path:
     """Copy a file to a file or into a directory, so that nobody reads a half; returns where the copy is.
 
     Only whoever asked can read the copy. Raises UsageError if a file is there and it is not to be copied over by
     `force`, or if there is no such directory.
     """
-    target = to / source.name if to.is_dir() else to
+    place = Path(to)
+    # Whoever writes a slash at the end means a directory.
+    target = place / source.name if place.is_dir() or str(to).endswith("/") else place
     if not target.parent.is_dir():
         msg = f"there is no directory {target.parent}"
         raise UsageError(msg)

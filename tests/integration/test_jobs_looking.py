@@ -239,6 +239,8 @@ def test_outputs_are_listed_and_one_is_copied(ended: WorkDirectory, tmp_path: Pa
     assert (copies / "b.csv").stat().st_mode & 0o077 == 0
     (copies / "b.csv").write_text("mine")
     assert "exists" in ended.cli("jobs", "outputs", "test/good", "b.csv", "--copy", str(copies), code=2).stderr
+    absent = ended.cli("jobs", "outputs", "test/good", "b.csv", "--copy", f"{copies}/absent/", code=2)
+    assert "there is no directory" in absent.stderr
     assert (copies / "b.csv").read_text() == "mine"
     assert "no output 'c.csv'" in ended.cli("jobs", "outputs", "test/good", "c.csv", code=4).stderr
     assert "--copy and --open are for one" in ended.cli("jobs", "outputs", "test/good", "--open", code=2).stderr

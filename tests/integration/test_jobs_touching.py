@@ -89,6 +89,13 @@ def test_terminal_is_asked(table: Connection, answer: str, ended: bool):
     assert codes(table)[ONE] == "created"
 
 
+@pytest.mark.parametrize(("answer", "paused"), [("y\n", True), ("n\n", False)])
+def test_terminal_is_asked_before_everything_is_paused(table: Connection, answer: str, paused: bool):
+    said = without_colours(on_terminal("jobs", "pause", columns=120, answer=answer))
+    assert "pause the backend (3 waiting, 0 running)?" in said
+    assert json.loads(jobrunner("jobs", "resume", "--json").stdout)["changed"] is paused
+
+
 def test_filter_ends_only_what_it_lets_through(table: Connection):
     assert [entry["id"] for entry in told("jobs", "cancel", "--workspace", "ws", "--yes")] == [TWO, ONE]
     assert codes(table) == {

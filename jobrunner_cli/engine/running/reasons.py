@@ -34,6 +34,10 @@ class Account:
     expected_start: float | None = None
 
 
+#: What a retry is not for: a study that has been mended.
+_SAME_COMMIT = "at the same commit (jobrunner add-job takes the study as it is now)"
+
+
 def reasons(settings: Settings, database: Database, job: Job) -> list[str]:
     """Why an unfinished job is where it is, one reason a line; nothing for a finished one."""
     board = _board(settings, database)
@@ -98,8 +102,8 @@ def _end(database: Database, job: Job) -> list[Reason]:
             return [
                 Reason(
                     text=f"it needs {names}, which failed: {last.status_message or TABLE[last.status_code].meaning}",
-                    change=f"jobrunner jobs why {last.id} says more of that one; when it is mended, "
-                    f"jobrunner jobs retry {last.id} {job.id} runs both",
+                    change=f"jobrunner jobs why {last.id} says more of that one; "
+                    f"jobrunner jobs retry {last.id} {job.id} runs both again, {_SAME_COMMIT}",
                     job_ids=tuple(each.id for each in chain),
                 )
             ]
@@ -107,7 +111,7 @@ def _end(database: Database, job: Job) -> list[Reason]:
     hint = outcome.hint if outcome is not None else None
     text = f"it ended as {job.status_code.value}: {job.status_message or TABLE[job.status_code].meaning}"
     log = hint or (f"jobrunner jobs logs {job.id} shows what it printed" if job.started_at is not None else None)
-    again = "runs it anew"
+    again = f"runs it anew, {_SAME_COMMIT}"
     if job.status_code is StatusCode.INTERNAL_ERROR and job.started_at is not None:
         again = "stores its outputs again, if its container still stands"
     return [Reason(text=text, change="; ".join(filter(None, (log, f"jobrunner jobs retry {job.id} {again}"))))]

@@ -58,6 +58,8 @@ def _what_starts_it(error: ExecutorUnavailableError) -> str:
     if address.startswith("ssh:"):
         return f"try: ssh {quote(address.removeprefix('ssh://').partition(':')[0])} docker version; keys, not passwords"
     if address.startswith("unix:"):
+        if os.environ.get("DOCKER_HOST"):
+            return "start the engine at that address, or correct DOCKER_HOST"
         return "systemctl start docker, or set DOCKER_HOST to the engine's address"
     return "start it there, open its port to this machine, or set DOCKER_HOST to another engine"
 

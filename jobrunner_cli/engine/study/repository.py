@@ -321,7 +321,7 @@ def _write_if_different(path: Path, content: bytes) -> None:
 def _hint_for_part(remote: Remote) -> str | None:
     """What to do where what may be a part of a SHA is not known."""
     if remote.is_local:
-        return "No single commit there begins so."
+        return "A commit is given with --commit, by as many digits of its SHA as no other begins with."
     return "A repository on a server knows a commit only by its full SHA of 40 digits."
 
 

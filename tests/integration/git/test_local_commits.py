@@ -70,7 +70,7 @@ def test_short_sha_is_refused_with_the_way_out(study: SourceRepository, reposito
     with pytest.raises(GitUnknownRefError) as caught:
         repositories.resolve(str(study.path), commit[:8])
 
-    assert "40 digits" in (caught.value.hint or "")
+    assert "--commit" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("commit", ["main", "--all", "HEAD", ABSENT[:-1], ABSENT.replace("0", "A"), ABSENT + "\n"])

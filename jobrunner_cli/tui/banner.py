@@ -133,7 +133,8 @@ def _warnings(
         lines.append((Legend.BLOCKED, f"◌ DATABASE MAINTENANCE since {since}: jobs that use the database wait"))
     if standing.paused_workspaces:
         names = output.one_line(", ".join(sorted(standing.paused_workspaces)))
-        how = f"; {resume_keys[1]} resumes" if resume_keys[1] else ""
+        one = "it" if len(standing.paused_workspaces) == 1 else "one of them"
+        how = f"; {resume_keys[1]} on {one} resumes" if resume_keys[1] else ""
         lines.append((Legend.BLOCKED, f"◌ PAUSED WORKSPACES: {names}: nothing starts there{how}"))
     if standing.runner_pid is None and problem is None:
         lines.append((Legend.BLOCKED, "◌ NO SERVICE RUNS HERE: nothing moves until jobrunner run is started"))

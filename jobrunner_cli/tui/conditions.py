@@ -57,11 +57,13 @@ def _is_paused_backend(screen: MainScreen) -> bool:
 
 
 def _log_is_shown(screen: MainScreen) -> bool:
-    return screen.pane.tab is Tab.LOG and not screen.has_class("only-list")
+    return screen.pane.tab is Tab.LOG and screen.pane.group is None and not screen.has_class("only-list")
 
 
 def _output_is_in_use(screen: MainScreen) -> bool:
-    return screen.pane.outputs_pane.has_focus and chosen_output(screen) is not None
+    shown = screen.pane.tab is Tab.OUTPUTS and not screen.has_class("only-list")
+    focused = screen.pane.outputs_pane.has_focus or (shown and screen.table.has_focus)
+    return focused and chosen_output(screen) is not None
 
 
 def _list_is_in_use(screen: MainScreen) -> bool:

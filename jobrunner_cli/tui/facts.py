@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobrunner_cli.engine.neighbours import Neighbourhood, neighbourhood
 from jobrunner_cli.engine.output_files import OutputFile, output_files
 from jobrunner_cli.engine.running.log_reading import stored_log
-from jobrunner_cli.engine.running.reasons import reasons
+from jobrunner_cli.engine.running.reasons import account, reasons
 from jobrunner_cli.engine.service.usage import recorded_usage
 from jobrunner_cli.engine.states import KEPT_CODES, StatusCode
 from jobrunner_cli.engine.store import queries
@@ -28,7 +28,7 @@ class Facts:
     job: Job
     #: None before it has a verdict
     outcome: Outcome | None
-    #: why it waits, one reason a line
+    #: why it waits, or which job's failure ended it, one reason a line
     reasons: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
     #: id, workspace/action and code of each job that it waits for
@@ -60,7 +60,7 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
     return Facts(
         job=job,
         outcome=outcome,
-        reasons=tuple(reasons(settings, database, job)),
+        reasons=_reasons(settings, database, job),
         history=tuple(queries.history_of(conn, job.id)),
         awaited=tuple((one.id, f"{one.workspace}/{one.action}", one.status_code) for one in awaited.values()),
         around=neighbourhood(conn, job),
@@ -71,3 +71,9 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
         outputs_in=settings.high_workspace(job.workspace),
         newer=latest.job_id if latest is not None and latest.job_id != job.id else None,
     )
+
+
+def _reasons(settings: Settings, database: Database, job: Job) -> tuple[str, ...]:
+    if job.status_code is not StatusCode.DEPENDENCY_FAILED:
+        return tuple(reasons(settings, database, job))
+    return tuple(line for reason in account(settings, database, job).reasons for line in (reason.text, reason.change))

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from rich.style import Style
 from rich.text import Text
 from textual.content import Content
-from textual.widgets import Static
+from textual.keys import key_to_character
+from textual.widgets import Input, Static
 
-from jobrunner_cli import theme
+from jobrunner_cli import output, theme
 from jobrunner_cli.engine.states import Legend, State, StatusCode
 from jobrunner_cli.tui.cells import chip
 from jobrunner_cli.tui.listing import Grouping, Listing, Sorting, Wanted
@@ -29,7 +30,13 @@ class LegendLine(Static):
     """What the colours mean, how many there are of each, and how the list was narrowed."""
 
     def show(self, listing: Listing, wanted: Wanted, marked: int, older: int) -> None:
-        """Show the counts."""
+        """Show the counts, without their words where the list was narrowed and how would find no room beside them."""
+        line = self._text(listing, wanted, marked, older, words=True)
+        if wanted.narrows and line.cell_len > self.size.width:
+            line = self._text(listing, wanted, marked, older, words=False)
+        self.update(line)
+
+    def _text(self, listing: Listing, wanted: Wanted, marked: int, older: int, *, words: bool) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
         if marked:
             line.append(f" {marked:,} marked ", "reverse bold")
@@ -40,32 +47,34 @@ class LegendLine(Static):
             if counted is State.PENDING:
                 count -= blocked
             style = chip(code) + Style(bold=bool(count))
-            line.append(f" {theme.glyph(code)} {count:,} {word} ", style)
+            line.append(f" {theme.glyph(code)} {count:,} {f'{word} ' if words else ''}", style)
             line.append(" ")
         if wanted.narrows:
-            line.append(f"{listing.shown:,} of {listing.total:,}{_narrowed(wanted)}", "bold")
+            restriction = output.one_line(wanted.restriction)
+            line.append(f"{listing.shown:,} of {listing.total:,}: {restriction}", "bold")
         elif older:
             line.append(f"{older:,} older jobs are not listed", "dim")
         else:
             by = "" if wanted.grouping is Grouping.FLAT else f" by {wanted.grouping}"
             order = "" if wanted.sorting is Sorting.ACTIVITY else f", {wanted.sorting} first"
             line.append(f"{listing.total:,} jobs{by}{order}", "dim")
-        self.update(line)
-
-
-def _narrowed(wanted: Wanted) -> str:
-    parts = [f"“{wanted.text.strip()}”"] if wanted.text.strip() else []
-    parts += [f"only {wanted.legend}"] if wanted.legend is not None else []
-    parts += ["unfinished"] if wanted.hide_finished else []
-    return ": " + ", ".join(parts)
+        return line
 
 
 class KeyLine(Static):
     """The keys that do something now, as many as there is room for; a click does it, too."""
 
-    def show(self, keys: Keys, applies: Callable[[Entry], bool]) -> None:
-        """Show the keys of what applies."""
-        found = [entry for entry in ENTRIES if entry.footer is not None and keys.of[entry.name] and applies(entry)]
+    def show(self, keys: Keys, applies: Callable[[Entry], bool], field: Input | None = None) -> None:
+        """Show the keys of what applies; where a field has the focus, those that it does not take for itself."""
+        if field is not None:
+            keys = _beside(field, keys)
+        found = [
+            entry
+            for entry in ENTRIES
+            if (entry.footer is not None or (field is not None and entry.name == "clear"))
+            and keys.of[entry.name]
+            and applies(entry)
+        ]
         chosen = _fitting(sorted(found, key=lambda entry: entry.footer or 0), keys, self.size.width - 1)
         parts = [
             Content.assemble(
@@ -74,6 +83,17 @@ class KeyLine(Static):
             for entry in chosen
         ]
         self.update(Content("").join(parts))
+
+
+def _beside(field: Input, keys: Keys) -> Keys:
+    """The keys that are neither text in a field nor edit it."""
+
+    def is_free(entry: Entry, key: str) -> bool:
+        character = key_to_character(key)
+        typed = character is not None and character.isprintable()
+        return not typed and (entry.at_once or key not in field._bindings.key_to_bindings)
+
+    return Keys(of={entry.name: tuple(key for key in keys.of[entry.name] if is_free(entry, key)) for entry in ENTRIES})
 
 
 def _fitting(entries: Iterable[Entry], keys: Keys, width: int) -> list[Entry]:

@@ -61,6 +61,14 @@ class Wanted:
         """Whether something is left out."""
         return bool(self.text.strip()) or self.legend is not None or self.hide_finished
 
+    @property
+    def restriction(self) -> str:
+        """What is left of all jobs, in words; empty if nothing is left out."""
+        parts = ["only failed" if self.legend is Legend.ERROR else f"only {self.legend}"] if self.legend else []
+        parts += ["unfinished"] if self.hide_finished else []
+        parts += [f"“{self.text.strip()}”"] if self.text.strip() else []
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:

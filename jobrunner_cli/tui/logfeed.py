@@ -78,12 +78,13 @@ class LogFeed:
         if job.started_at is None:
             return "it ended before it started" if job.status_code not in ACTIVE_CODES else "it has not started yet"
         lines = read_log(self._settings, database, self._executor, job, follow=True, tail=MOST_LINES)
-        some = self._pass_on(lines)
+        some = self._pass_on(lines, ended=job.status_code not in ACTIVE_CODES)
         return None if some else "it printed nothing, or its log is gone"
 
-    def _pass_on(self, lines: Iterator[bytes]) -> bool:
-        """Post the lines in batches: those that come slowly at once."""
+    def _pass_on(self, lines: Iterator[bytes], *, ended: bool) -> bool:
+        """Post the lines in batches: those that come slowly at once, the summary of a job that had ended for itself."""
         begins, batch, posted_at = True, list[str](), 0.0
+        summary = False
         timer: threading.Timer | None = None
         guard = threading.Lock()
 
@@ -91,12 +92,16 @@ class LogFeed:
             nonlocal begins, batch, posted_at
             with guard:
                 if batch and not self._stopped.is_set():
-                    self._post(LogRead(self.job_id, batch, begins=begins))
+                    self._post(LogRead(self.job_id, batch, begins=begins, summary=summary))
                     begins, batch, posted_at = False, [], time.monotonic()
 
         for line in lines:
             if self._stopped.is_set():
                 break
+            # What the job printed has a timestamp each: the first line that is empty is the summary's.
+            if ended and not line and not summary:
+                flush()
+                summary = True
             with guard:
                 batch.append(shown(line))
                 full = len(batch) >= _BATCH or time.monotonic() - posted_at > _BATCH_TIME

@@ -42,6 +42,8 @@ class LogPane(ScrollView, can_focus=True):
         self._widest = 0
         self.wraps = True
         self.follows = True
+        #: the line at which the runner's summary begins, as long as what was printed is kept in sight above it
+        self._summary: int | None = None
         self.note = ""
         self.needle = ""
         self._hit: int | None = None
@@ -52,18 +54,25 @@ class LogPane(ScrollView, can_focus=True):
     def clear(self, note: str = "") -> None:
         """Show nothing but a note."""
         self._lines, self.note, self._hit, self.dropped, self._widest = [], note, None, 0, 0
+        self._summary = None
         self._measure(0)
         self.scroll_to(0, 0, animate=False, force=True, immediate=True)
         self.refresh()
 
-    def extend(self, lines: list[str]) -> None:
-        """Add lines at the end; the oldest go where there are too many."""
+    def extend(self, lines: list[str], *, summary: bool = False) -> None:
+        """Add lines at the end; the oldest go where there are too many.
+
+        Whoever is at the end stays at that of what was printed when a `summary` comes: it is below, to be scrolled to.
+        """
         first = len(self._lines)
+        if summary and self.follows:
+            self.follows, self._summary = False, first
         self._lines += [line[:_LONGEST] for line in lines]
         excess = len(self._lines) - MOST_LINES
         if excess > 0:
             del self._lines[:excess]
             self.dropped += excess
+            self._summary = None if self._summary is None else max(0, self._summary - excess)
             self._hit, first = None, 0
         self._widest = max([self._widest, *(cell_len(line) for line in self._lines[first:])])
         self._measure(first)
@@ -95,7 +104,7 @@ class LogPane(ScrollView, can_focus=True):
 
     def set_follow(self, follows: bool) -> None:
         """Keep to the end, or stay."""
-        self.follows = follows
+        self.follows, self._summary = follows, None
         self._keep_to_the_end()
 
     def search(self, needle: str) -> int:
@@ -125,7 +134,8 @@ class LogPane(ScrollView, can_focus=True):
         return [number for number, line in enumerate(self._lines) if self.needle in line.lower()]
 
     def _go_to(self, line: int) -> None:
-        self.follows, self._hit = False, line
+        self._stay()
+        self._hit = line
         row = self._starts[line]
         self.scroll_to(y=max(0, row - self.size.height // 3), animate=False, force=True)
         self.refresh()
@@ -157,6 +167,12 @@ class LogPane(ScrollView, can_focus=True):
     def _keep_to_the_end(self) -> None:
         if self.follows:
             self.scroll_to(y=self.virtual_size.height, animate=False, force=True, immediate=True)
+        elif self._summary is not None and self._summary < len(self._starts):
+            last = self._starts[self._summary] - self.size.height
+            self.scroll_to(y=max(0, last), animate=False, force=True, immediate=True)
+
+    def _stay(self) -> None:
+        self.follows, self._summary = False, None
 
     def render_line(self, y: int) -> Strip:
         """A row of the screen."""
@@ -191,17 +207,27 @@ class LogPane(ScrollView, can_focus=True):
 
     def action_scroll_up(self) -> None:
         """A line up."""
-        self.follows = False
+        self._stay()
         super().action_scroll_up()
+
+    def action_scroll_down(self) -> None:
+        """A line down."""
+        self._summary = None
+        super().action_scroll_down()
+
+    def action_page_down(self) -> None:
+        """A screen down."""
+        self._summary = None
+        super().action_page_down()
 
     def action_page_up(self) -> None:
         """A screen up."""
-        self.follows = False
+        self._stay()
         super().action_page_up()
 
     def action_top(self) -> None:
         """The first line."""
-        self.follows = False
+        self._stay()
         self.scroll_to(y=0, animate=False)
 
     def action_bottom(self) -> None:
@@ -210,4 +236,8 @@ class LogPane(ScrollView, can_focus=True):
 
     def on_mouse_scroll_up(self, _event: events.MouseScrollUp) -> None:
         """The wheel goes up."""
-        self.follows = False
+        self._stay()
+
+    def on_mouse_scroll_down(self, _event: events.MouseScrollDown) -> None:
+        """The wheel goes down."""
+        self._summary = None

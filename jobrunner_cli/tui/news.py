@@ -70,11 +70,11 @@ class EngineSeen(_Newest):
 
 
 class LogRead(Message):
-    """More lines of a job's log."""
+    """More lines of a job's log; `summary` says that they are of what the runner wrote below those of a job that had ended."""
 
-    def __init__(self, job_id: str, lines: list[str], *, begins: bool) -> None:
+    def __init__(self, job_id: str, lines: list[str], *, begins: bool, summary: bool) -> None:
         super().__init__()
-        self.job_id, self.lines, self.begins = job_id, lines, begins
+        self.job_id, self.lines, self.begins, self.summary = job_id, lines, begins, summary
 
 
 class LogEnded(Message):

@@ -32,13 +32,14 @@ class OutputsPane(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "edge(-1)", "First", show=False),
         Binding("end,G", "edge(1)", "Last", show=False),
+        Binding("enter", "pick", "Open", show=False),
     ]
 
     class Moved(Message):
         """Another output is chosen."""
 
     class Picked(Message):
-        """An output was clicked twice."""
+        """An output was clicked twice, or Enter was pressed on it."""
 
     def __init__(self) -> None:
         super().__init__(id="pane-outputs")
@@ -136,6 +137,10 @@ class OutputsPane(ScrollView, can_focus=True):
         if paths:
             self.choose(paths[0 if way < 0 else -1])
         self.scroll_to(y=0 if way < 0 else self.virtual_size.height, animate=False)
+
+    def action_pick(self) -> None:
+        """Pick the chosen output."""
+        self.post_message(self.Picked())
 
     def _keep_in_sight(self) -> None:
         chosen = self.chosen

@@ -35,6 +35,7 @@ class Pane(Vertical):
         super().__init__(id="pane")
         self.tab = tab
         self.facts: Facts | None = None
+        self.group: Text | None = None
 
     def compose(self) -> ComposeResult:
         """The tabs, what they show, and the field of the search."""
@@ -66,7 +67,8 @@ class Pane(Vertical):
     def show(self, facts: Facts | None) -> None:
         """Show this job; one that was shown already keeps its place."""
         other = facts is None or self.facts is None or facts.job.id != self.facts.job.id
-        self.facts = facts
+        self.facts, self.group = facts, None
+        self.query_one(ContentSwitcher).current = f"pane-{self.tab}"
         if other:
             self.outputs_pane.choose(None)
             for name in ("#pane-details", "#pane-graph", "#pane-outputs"):
@@ -74,17 +76,25 @@ class Pane(Vertical):
         self._show_tabs()
         self._draw()
 
+    def show_group(self, text: Text) -> None:
+        """Show this about a group, whatever the tab."""
+        self.facts, self.group = None, text
+        self.query_one(ContentSwitcher).current = "pane-details"
+        self._show_tabs()
+        self._draw()
+
     def go_to(self, tab: Tab) -> None:
         """Show another tab."""
         self.tab = tab
-        self.query_one(ContentSwitcher).current = f"pane-{tab}"
+        if self.group is None:
+            self.query_one(ContentSwitcher).current = f"pane-{tab}"
         self._show_tabs()
         # What was hidden has no width yet.
         self.call_after_refresh(self._draw)
 
     def focus_inside(self) -> None:
         """Give the focus to what is shown."""
-        self.screen.set_focus(self.query_one(f"#pane-{self.tab}"))
+        self.screen.set_focus(self.query_one(f"#{self.query_one(ContentSwitcher).current}"))
 
     def on_resize(self) -> None:
         """The graph fits the new width."""
@@ -95,6 +105,9 @@ class Pane(Vertical):
             self._draw()
 
     def _draw(self) -> None:
+        if self.group is not None:
+            self.query_one("#details", Static).update(self.group)
+            return
         if self.facts is None:
             nothing = Text("No job is chosen.", "italic dim")
             for name in ("#details", "#graph"):

@@ -12,6 +12,7 @@ from jobrunner_cli.engine.states import ACTIVE_CODES, State, StatusCode, state_o
 from jobrunner_cli.graphs.alphabets import Mark
 from jobrunner_cli.tui.cells import chip
 from jobrunner_cli.tui.facts import Facts
+from jobrunner_cli.tui.listing import Grouping, Head
 
 _NAMES = 10
 _BAR = 12
@@ -47,6 +48,24 @@ def details(facts: Facts, now: float) -> Text:
         _pair(text, "exit code", str(facts.outcome.exit_code))
     _pair(text, "restarts", str(job.restarts or ""))
     _pair(text, "log", str(facts.log or ""))
+    return text
+
+
+def group(head: Head, grouping: Grouping, marked: int) -> Text:
+    """What is below a group's head, by state, and what the keys act on there."""
+    text = Text()
+    text.append(f" {grouping} {output.one_line(head.name)}\n", "bold")
+    for state in State:
+        if head.counts.get(state):
+            blocked = f" ({head.blocked:,} blocked)" if state is State.PENDING and head.blocked else ""
+            _pair(text, state.value, f"{head.counts[state]:,}{blocked}")
+    text.append("\n")
+    if marked:
+        text.append(f"keys act on the {marked:,} marked {'job' if marked == 1 else 'jobs'}")
+    elif head.folded:
+        text.append("it is folded: keys act on its jobs once it is unfolded")
+    else:
+        text.append(f"keys act on all {sum(head.counts.values()):,} of it")
     return text
 
 

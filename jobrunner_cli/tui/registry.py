@@ -98,7 +98,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("tab_log", "2", "Log", "Show what the job printed", _P, footer=40),
     _entry("tab_graph", "3", "Graph", "Show what it needs and what needs it", _P, footer=41),
     _entry("tab_outputs", "4", "Outputs", "Show its outputs", _P, footer=42),
-    _entry("open_output", "o enter", "Open", "Open the chosen output, text in $PAGER", _P, footer=6),
+    _entry("open_output", "o", "Open", "Open the chosen output (there Enter, too), text in $PAGER", _P, footer=6),
     _entry("copy_output", "C", "Copy", "Copy the chosen output to a file or a directory", _P, changes=True, footer=7),
     _entry("enlarge", "z enter", "Zoom", "Give the pane the whole screen, or the list", _P, footer=43),
     _entry("follow", "F", "Follow", "Keep to the end of the log, or stay", _P, footer=6),

@@ -13,10 +13,11 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
 
+from jobrunner_cli import output
 from jobrunner_cli.engine.errors import JobrunnerError
 from jobrunner_cli.engine.standing import Standing
 from jobrunner_cli.engine.states import ACTIVE_CODES
-from jobrunner_cli.tui import acts
+from jobrunner_cli.tui import acts, portrait
 from jobrunner_cli.tui.banner import StatusLine, Warnings
 from jobrunner_cli.tui.conditions import CONDITIONS
 from jobrunner_cli.tui.foot import KeyLine, LegendLine
@@ -102,10 +103,19 @@ class MainScreen(Screen[None]):
         self.older = news.older
         table = self.table
         table.show(news.listing, news.jobs, news.usage, grouping=news.wanted.grouping)
+        table.say(self._empty(news))
         if not news.listing.keys:
             self.pane.show(None)
+        self.show_group()
         self.show_foot()
         self.view.engine_watch.start()
+
+    def _empty(self, news: Listed) -> str:
+        if not news.wanted.narrows:
+            return "" if news.listing.total else "There are no jobs."
+        key = self.view.keys.shown("clear")
+        how = f"  ({key} clears)" if key else ""
+        return f"No job matches: {output.one_line(news.wanted.restriction)}{how}"
 
     @on(Stood)
     def stood(self, news: Stood) -> None:
@@ -149,11 +159,19 @@ class MainScreen(Screen[None]):
         self.query_one(StatusLine).show(self.standing, self.engine, read_only=self.view.read_only)
         self.query_one(Warnings).show(self.standing, self.problem, self.engine, resume)
 
+    def show_group(self) -> None:
+        """Say in the pane what the group is whose head is under the cursor, if one is."""
+        table = self.table
+        head = table.listing.heads.get(table.cursor or "")
+        if head is not None:
+            self.pane.show_group(portrait.group(head, table.grouping, len(table.marks)))
+
     def show_foot(self) -> None:
         """Draw the foot anew."""
         table = self.table
         self.query_one(LegendLine).show(table.listing, self.wanted, len(table.marks), self.older)
-        self.query_one(KeyLine).show(self.view.keys, self.applies)
+        field = self.focused if isinstance(self.focused, Input) else None
+        self.query_one(KeyLine).show(self.view.keys, self.applies, field)
 
     # What the user does.
 
@@ -188,11 +206,13 @@ class MainScreen(Screen[None]):
         """Another job is under the cursor."""
         key = event.key
         self.view.feed.select(None if key is None or is_group(key) else key)
+        self.show_group()
         self.show_foot()
 
     @on(JobTable.MarksChanged)
     def marks_changed(self) -> None:
         """Other jobs are marked."""
+        self.show_group()
         self.show_foot()
 
     @on(JobTable.Picked)
@@ -210,7 +230,7 @@ class MainScreen(Screen[None]):
 
     @on(OutputsPane.Picked)
     def output_picked(self) -> None:
-        """An output was clicked twice."""
+        """An output is to be opened."""
         self.action_do("open_output")
 
     @on(Input.Changed, "#filter")
@@ -278,7 +298,7 @@ class MainScreen(Screen[None]):
         if self.log_feed is not None and news.job_id == self.log_feed.job_id:
             if news.begins:
                 self.pane.log_pane.clear()
-            self.pane.log_pane.extend(news.lines)
+            self.pane.log_pane.extend(news.lines, summary=news.summary)
 
     @on(LogEnded)
     def log_ended(self, news: LogEnded) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from textwrap import wrap
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -70,6 +71,8 @@ class JobTable(ScrollView, can_focus=True):
         self._line_of_cursor = 0
         self._looks: Looks | None = None
         self._longest = 10
+        #: what an empty list says
+        self._note = ""
 
     def on_mount(self) -> None:
         """The clock of what runs."""
@@ -106,6 +109,11 @@ class JobTable(ScrollView, can_focus=True):
         if 0 <= at < max(1, self.size.height - 1):
             self.scroll_to(y=max(0, self._line_of_cursor - at), animate=False, force=True, immediate=True)
         self._keep_in_sight()
+        self.refresh()
+
+    def say(self, note: str) -> None:
+        """What the list says where it has no lines."""
+        self._note = note
         self.refresh()
 
     def set_paused(self, job_ids: frozenset[str], workspaces: frozenset[str]) -> None:
@@ -172,6 +180,9 @@ class JobTable(ScrollView, can_focus=True):
         if y == 0:
             return Strip([Segment(title(self._columns), looks.head)]).adjust_cell_length(width, looks.text)
         line = self.scroll_offset.y + y - 1
+        if not self.listing.keys:
+            note = wrap(self._note, max(1, width))[y - 1 : y]
+            return Strip([Segment(text, looks.text) for text in note]).adjust_cell_length(width, looks.text)
         if line >= len(self.listing.keys):
             return Strip.blank(width, looks.text)
         key = self.listing.keys[line]

@@ -228,7 +228,10 @@ def test_names_in_one_word_are_to_be_separated(workdir: WorkDirectory, study: St
 
 def test_part_of_a_sha_that_no_commit_has_is_told_so(workdir: WorkDirectory, study: StudyRepository):
     done = workdir.cli("add-job", str(study.path), "make", "--commit", "0123456", code=1)
-    assert done.stderr.splitlines()[1] == "  hint: A commit is given with --commit, by as many digits of its SHA as no other begins with."
+    assert (
+        done.stderr.splitlines()[1]
+        == "  hint: A commit is given with --commit, by as many digits of its SHA as no other begins with."
+    )
 
 
 def test_database_that_is_none_is_told(workdir: WorkDirectory, study: StudyRepository):

@@ -85,9 +85,45 @@ def test_a_filter_that_nothing_fits_leaves_an_empty_list_and_comes_back(workdir:
     async def test(view: View) -> None:
         await view.press("slash", *"zzz")
         await view.until(lambda: not view.listed(), "no job")
-        await view.shows("No job is chosen.")
+        await view.shows("No job is chosen.", "No job matches: “zzz”  (Esc clears)")
         await view.press("escape")
         await view.until(lambda: len(view.listed()) == 5, "all jobs")
+
+    watching(settings_at(workdir), test)
+
+
+def test_how_the_list_is_narrowed_is_said_on_a_small_screen(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("l", "l", "l", "f", "slash", *"ws second")
+        await view.shows("0 of 5: only failed, unfinished, “ws second”", "No job matches: only failed, unfinished")
+
+    watching(settings_at(workdir), test, size=(80, 24))
+
+
+def test_a_field_that_is_typed_in_leaves_other_keys_to_the_foot(workdir: Path):
+    async def test(view: View) -> None:
+        await view.shows("c Cancel", "? Help")
+        await view.press("slash")
+        await view.shows("Esc Clear", "Enter To list", "F1 Help")
+        foot = view.text().splitlines()[-1]
+        assert not any(word in foot for word in ("Cancel", "Kill", "Zoom", "Quit", "Legend")), foot
+        await view.press("escape")
+        await view.shows("c Cancel", "? Help")
+
+    watching(settings_at(workdir), test, first_job="cccc")
+
+
+def test_a_head_has_a_text_about_its_group_in_the_pane(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("2", "home")
+        await view.shows("keys act on all 4 of it")
+        assert view.main.pane.facts is None
+        await view.press("A")
+        await view.shows("keys act on the 5 marked jobs")
+        await view.press("u", "enter")
+        await view.shows("it is folded")
+        await view.press("enter", "down", "1")
+        await view.shows("asked for")
 
     watching(settings_at(workdir), test)
 

@@ -141,7 +141,7 @@ def test_the_workspace_of_a_job_is_paused_and_resumed(workdir: Path):
         await view.press("n")
         await dialog(view, "W", Ask)
         await view.press("y")
-        await view.shows("PAUSED WORKSPACES: ws", "workspace ws ‖ paused", "W resumes", "W Resume workspace")
+        await view.shows("PAUSED WORKSPACES: ws", "workspace ws ‖ paused", "W on it resumes", "W Resume workspace")
         await view.press("home")
         assert view.main.table.current is None
         await dialog(view, "W", Ask)

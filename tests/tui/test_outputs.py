@@ -134,6 +134,21 @@ def test_one_is_copied_into_a_directory_for_its_user_alone(workdir: Path, tmp_pa
     assert copy.stat().st_mode & 0o077 == 0
 
 
+def test_the_chosen_one_is_copied_from_the_list_of_jobs_too(workdir: Path):
+    async def test(view: View) -> None:
+        await in_the_list(view)
+        await view.press("down", "tab")
+        assert view.main.table.has_focus
+        await view.shows("o Open", "C Copy")
+        await view.press("C")
+        await view.until(lambda: isinstance(view.app.screen, CopyTo), "the dialog")
+        await view.shows("patients.csv")
+        await view.press("escape", "1")
+        await view.hides("C Copy")
+
+    watching(settings_at(workdir), test, first_job="aaaa", size=(160, 40))
+
+
 def test_a_file_that_is_there_is_copied_over_only_if_that_is_wanted(workdir: Path, tmp_path: Path):
     mine = tmp_path / "mine.csv"
     mine.write_text("mine")

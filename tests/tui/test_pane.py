@@ -49,6 +49,20 @@ def test_details_say_why_a_job_waits_and_for_whom(workdir: Path):
     watching(settings_at(workdir), test, first_job="dddd", size=(200, 50))
 
 
+def test_details_name_the_failure_at_the_end_of_the_chain(workdir: Path):
+    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.mapper import insert
+
+    with closing(connect(workdir / "db.sqlite")) as conn:
+        insert(conn, a_job("eeee", S.DEPENDENCY_FAILED, action="plot", wait_for_job_ids=("bbbb",)))
+        insert(conn, a_job("ffff", S.DEPENDENCY_FAILED, action="paper", wait_for_job_ids=("eeee",)))
+
+    async def test(view: View) -> None:
+        await view.shows("it needs plot (eeee), which needs fit (bbbb), which failed: exit code 3", "jobs why bbbb")
+
+    watching(settings_at(workdir), test, first_job="ffff", size=(220, 50))
+
+
 def test_a_paused_job_is_marked_and_says_so(workdir: Path):
     async def test(view: View) -> None:
         await view.shows("extract ‖", "is paused since")
@@ -103,7 +117,7 @@ def test_a_log_is_shown_from_its_end_searched_and_wrapped(workdir: Path):
     async def test(view: View) -> None:
         log = view.main.pane.log_pane
         await view.press("2")
-        await view.shows("exit_code: 3", "red  ]0;title end")
+        await view.shows("red  ]0;title end")
         assert log.lines[0] == "line 1 of the fit "
         await view.press("ctrl+f", *"line 7 of")
         await view.shows("line 7 of the fit and so on")
@@ -118,10 +132,27 @@ def test_a_log_is_shown_from_its_end_searched_and_wrapped(workdir: Path):
     watching(settings_at(workdir), test, first_job="bbbb", size=(100, 40))
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+def test_the_log_of_a_finished_job_opens_at_what_it_printed_last(workdir: Path, size: tuple[int, int]):
+    async def test(view: View) -> None:
+        log = view.main.pane.log_pane
+        await view.press("2")
+        await view.until(lambda: "exit_code: 3" in log.lines, "all of the log")
+        for keys in ((), ("z",), ("z", "z")):
+            await view.press(*keys)
+            await view.shows("title end")
+            assert "exit_code: 3" not in view.text()
+            assert log.scroll_offset.y + log.size.height == log._starts[log.lines.index("exit_code: 3") - 2]
+        await view.press("tab", "pagedown")
+        await view.shows("exit_code: 3")
+
+    watching(settings_at(workdir), test, first_job="bbbb", size=size)
+
+
 def test_hits_are_gone_through_in_both_directions(workdir: Path):
     async def test(view: View) -> None:
         await view.press("2")
-        await view.shows("exit_code: 3")
+        await view.shows("title end")
         await view.press("ctrl+f", *"line 1", "enter", "escape")
         log = view.main.pane.log_pane
         assert log.search("line 20") == 11
@@ -142,9 +173,9 @@ def test_a_job_without_a_log_says_why(workdir: Path):
 
 def test_another_job_has_another_log(workdir: Path):
     async def test(view: View) -> None:
-        await view.shows("exit_code: 3")
+        await view.shows("title end")
         view.main.table.go_to("dddd")
-        await view.hides("exit_code: 3")
+        await view.hides("title end")
         await view.shows("(it has not started yet)")
 
     watching(settings_at(workdir), test, first_job="bbbb", first_tab=Tab.LOG)

@@ -125,7 +125,7 @@ def test_the_whole_log_is_opened_in_the_pager_and_the_view_comes_back(
 ):
     terminal = jobrunner(ended, "tui", "--tab", "log", PAGER=str(pager), NO_COLOR="1")
     terminals.append(terminal)
-    terminal.shows("✔ succeeded", "moderately_sensitive")
+    terminal.shows("✔ succeeded", "line 500 of the log")
     terminal.press("v")
     terminal.shows("NO_COLOR=1", "lines are in the pager")
     assert "✔ succeeded" not in terminal.text()
@@ -135,7 +135,7 @@ def test_the_whole_log_is_opened_in_the_pager_and_the_view_comes_back(
     terminal.press("C-c")
     terminal.shows("it heard Ctrl-C")
     terminal.press("Enter")
-    terminal.shows("✔ succeeded", "moderately_sensitive")
+    terminal.shows("✔ succeeded", "line 500 of the log")
     terminal.press("1")
     terminal.shows("ran for")
 
@@ -219,7 +219,7 @@ def test_over_ssh_the_view_shows_the_jobs_and_leaves_the_terminal_as_it_was(
         terminal.shows("workspace test", "✔ succeeded", "prepare", "ran for", "? Help")
         assert hues(terminal.coloured_text())
         terminal.press("2")
-        terminal.shows("moderately_sensitive")
+        terminal.shows("line 500 of the log")
         assert terminal.asked("#{alternate_on}") == "1"
         terminal.press("q")
         terminal.shows("it was so before", "code 0", "icanon")

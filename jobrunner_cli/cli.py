@@ -64,7 +64,7 @@ app = typer.Typer(
       jobrunner run                          do what was asked for
       jobrunner jobs ls                      see what became of it
 
-    Exit codes: 0 fine, 1 a job or operation failed, 2 usage, 3 configuration or database not
+    Exit codes: 0 fine, 1 a job or operation failed or was not wanted, 2 usage, 3 configuration or database not
     migrated, 4 not found or ambiguous, 5 engine or server not reachable, 124 not over in time
     (jobs wait --timeout), 130 interrupted.
     With {TRACEBACK_VARIABLE}=1, an error shows where in the program it came up.

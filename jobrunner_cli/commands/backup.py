@@ -66,9 +66,8 @@ def restore(
 
     settings = load_settings()
     path = settings.database_path
-    if path.exists() and not require_consent(f"replace the database {path} with {file}?", yes=yes):
-        diagnostics.notice("Nothing was changed.")
-        return
+    if path.exists():
+        require_consent(f"replace the database {path} with {file}?", yes=yes)
     report = restore_database(path, file.absolute(), (settings.runner_lock_path, settings.sync_lock_path))
     if as_json:
         output.as_json(

@@ -16,6 +16,8 @@ _KINDS = {
     "jobs cancel jobs": "active-job",
     "jobs wait job": "active-job",
     "jobs wait jobs": "active-job",
+    "jobs outputs output_path": "output",
+    "jobs outputs copy": "file",
     "request": "request",
     "workspace": "workspace",
     "workspaces": "workspace",

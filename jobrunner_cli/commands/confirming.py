@@ -6,22 +6,39 @@ import sys
 
 import typer
 
-from jobrunner_cli.engine.errors import UsageError
+from jobrunner_cli import diagnostics
+from jobrunner_cli.engine.errors import ExitCode, UsageError
 
 
-def require_consent(question: str, *, yes: bool) -> bool:
-    """Whether to go on: `yes`, or what somebody at a terminal answers. Raises UsageError where nobody can be asked."""
+def require_consent(question: str, *, yes: bool) -> None:
+    """Go on only with `yes`, or if somebody at a terminal agrees; else end the command, and say that nothing was done.
+
+    Raises UsageError where nobody can be asked.
+    """
     if yes:
-        return True
+        return
     if not _somebody_is_here():
         msg = f"nobody can be asked here: {question}"
         raise UsageError(msg, hint="--yes goes on without asking")
-    return typer.confirm(question, err=True)
+    _ask(question)
 
 
-def agreed(question: str) -> bool:
-    """What somebody at a terminal answers; yes where nobody can be asked: for what can be taken back."""
-    return not _somebody_is_here() or typer.confirm(question, err=True)
+def ask_if_possible(question: str) -> None:
+    """As `require_consent`, but go on where nobody can be asked: for what can be taken back."""
+    if _somebody_is_here():
+        _ask(question)
+
+
+def _ask(question: str) -> None:
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        # The cursor is still behind the question.
+        diagnostics.notice("\nNothing was done.")
+        raise
+    if not agreed:
+        diagnostics.notice("Nothing was done.")
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _somebody_is_here() -> bool:

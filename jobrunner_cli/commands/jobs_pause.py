@@ -126,8 +126,8 @@ def _change_place(
         else any(pause.scope == "workspace" and pause.name == workspace for pause in queries.pauses(conn))
     )
     changes = paused is (verb == "resume")
-    if changes and not (yes or dry_run) and not confirming.agreed(f"{verb} {place} ({counts})?"):
-        return
+    if changes and not (yes or dry_run):
+        confirming.ask_if_possible(f"{verb} {place} ({counts})?")
     outcome = f"{place} is paused already" if verb == "pause" else f"{place} is not paused"
     if changes:
         did = "paused" if verb == "pause" else "resumed"

@@ -48,8 +48,7 @@ def prepare_for_reboot(
                 return
             many = len(plan.put_back)
             question = f"end and put back {many} running {'job' if many == 1 else 'jobs'}?"
-            if not require_consent(question, yes=yes):
-                return
+            require_consent(question, yes=yes)
             done = rebooting.put_back(settings, database, make_executor(settings), plan.put_back)
     finally:
         lock.release()

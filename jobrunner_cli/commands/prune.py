@@ -58,7 +58,7 @@ def prune(
     """
     import time
 
-    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli import output
     from jobrunner_cli.commands.confirming import require_consent
     from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.engine.errors import ExitCode
@@ -72,12 +72,10 @@ def prune(
             _show(found)
         problems: dict[str, str] = {}
         wanted = bool(found) and not dry_run
-        if wanted and require_consent(_question(found), yes=yes):
+        if wanted:
+            require_consent(_question(found), yes=yes)
             problems = _remove(settings, database, found, before)
             _say_what_was_removed(found, problems)
-        elif wanted:
-            diagnostics.notice("Nothing was removed.")
-            wanted = False
     if as_json:
         output.as_json([_as_dict(item, problems, removed=wanted) for item in found])
     if problems:

@@ -88,6 +88,22 @@ def _active_jobs(typed: str, given: Given) -> Iterator[Suggestion]:
     return _jobs(typed, given, active_only=True)
 
 
+def _outputs(typed: str, given: Given) -> Iterator[Suggestion]:
+    """The paths of the outputs of the job on the line, and, once something is typed, their names alone."""
+    import json
+
+    from jobrunner_cli.engine.store import names
+
+    with _table(_settings()) as conn:
+        stored = names.outputs_of(conn, (given.get("job") or [""])[-1].strip())
+    levels: Mapping[str, str] = json.loads(stored or "{}")
+    for path, level in sorted(levels.items()):
+        yield path, str(level).replace("_", " ")
+    if typed:
+        for path in sorted(levels):
+            yield path.rpartition("/")[2], path
+
+
 def _requests(typed: str, given: Given) -> Iterator[Suggestion]:
     """The requests of the jobs that one may choose from."""
     from jobrunner_cli.engine.store import names
@@ -248,6 +264,7 @@ def _databases(typed: str, given: Given) -> Iterator[Suggestion]:
 _KINDS: dict[str, Callable[[str, Given], Iterable[Suggestion]]] = {
     "job": _jobs,
     "active-job": _active_jobs,
+    "output": _outputs,
     "request": _requests,
     "workspace": _workspaces,
     "archived-workspace": _archived,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: Seconds after the last key before the study is read.
 _PAUSE = 0.6
 _RUN_ALL = "run_all"
+_PLAN, _SUBMIT, _KEY = "Plan", "Submit", " (^S)"
 _T = TypeVar("_T")
 
 
@@ -72,8 +73,8 @@ class AddJob(ModalScreen[Submission | None]):
             with VerticalScroll(id="plan"):
                 yield Static(id="planned")
             with Horizontal(id="buttons"):
-                yield Button("Plan (^S)", id="go_plan", variant="primary", compact=True)
-                yield Button("Submit (^S)", id="go_submit", variant="success", disabled=True, compact=True)
+                yield Button(_PLAN + _KEY, id="go_plan", variant="primary", compact=True)
+                yield Button(_SUBMIT, id="go_submit", variant="success", disabled=True, compact=True)
                 yield Button("Leave (Esc)", id="leave", compact=True)
 
     def on_mount(self) -> None:
@@ -175,9 +176,16 @@ class AddJob(ModalScreen[Submission | None]):
         self.dismiss(None)
 
     def _forget_plan(self) -> None:
-        self._planned = None
-        self.query_one("#go_submit", Button).disabled = True
+        self._set_planned(None)
         self.query_one("#planned", Static).update("")
+
+    def _set_planned(self, planned: tuple[Draft, JobRequest] | None) -> None:
+        """What would be submitted now; the key belongs to the button that does what it would do."""
+        self._planned = planned
+        plan, submit = self.query_one("#go_plan", Button), self.query_one("#go_submit", Button)
+        submit.disabled = planned is None
+        plan.label = _PLAN + ("" if planned else _KEY)
+        submit.label = _SUBMIT + (_KEY if planned else "")
 
     def _plan(self) -> None:
         draft = self._draft()
@@ -205,20 +213,18 @@ class AddJob(ModalScreen[Submission | None]):
         text.rstrip()
         self.query_one("#planned", Static).update(text)
         count = len(plan.new)
-        self._say(f"{count} new job{'' if count == 1 else 's'} in workspace {draft.workspace}: ^S submits")
+        how = ": ^S submits" if plan.new else ""
+        self._say(f"{count} new job{'' if count == 1 else 's'} in workspace {draft.workspace}{how}")
         if plan.new:
-            self._planned = (draft, request)
-            button = self.query_one("#go_submit", Button)
-            button.disabled = False
-            button.focus()
+            self._set_planned((draft, request))
+            self.query_one("#go_submit", Button).focus()
 
     def _submit(self) -> None:
         if self._planned is None or self._planned[0] != self._draft():
             self._plan()
             return
         _, request = self._planned
-        self._planned = None
-        self.query_one("#go_submit", Button).disabled = True
+        self._set_planned(None)
         self._say("Submitting…")
         self._ask(lambda: drafts.submit(self._settings, request), self.dismiss)
 

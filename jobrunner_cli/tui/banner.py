@@ -122,7 +122,8 @@ def _warnings(
     lines: list[tuple[Legend, str]] = []
     if problem is not None:
         hint = f" – {problem.hint}" if problem.hint else ""
-        lines.append((Legend.ERROR, f"✘ {problem.message}{hint}. What is shown is as it was; it is tried on."))
+        shown = "" if standing is None else "What is shown is as it was; "
+        lines.append((Legend.ERROR, f"✘ {problem.message}{hint}. {shown}it is tried on."))
     if standing is None:
         return lines
     if standing.paused is not None:

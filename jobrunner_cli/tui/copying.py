@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -56,12 +57,14 @@ class CopyTo(ModalScreen[None]):
             self._say("Type first where to.")
             return
         try:
-            to = Path(place).expanduser()
+            to = os.fspath(Path(place).expanduser())
         except RuntimeError:
             self._say(f"There is no home directory for {place}")
             return
         self._say("Copying…")
         force = self.query_one("#force", Checkbox).value
+        # A slash at the end means a directory, which a path does not keep.
+        to += "/" if place.endswith("/") else ""
         self._deeds.copy_output(self._file, to, force=force, then=self._copied, refused=self._say)
 
     def _copied(self) -> None:

@@ -18,8 +18,6 @@ from jobrunner_cli.engine.store.locks import holder_pid
 from jobrunner_cli.tui.news import Done
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobrunner_cli.engine.output_files import OutputFile
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
@@ -212,7 +210,7 @@ class Deeds:
     def copy_output(
         self,
         output: OutputFile,
-        to: Path,
+        to: str,
         *,
         force: bool,
         then: Callable[[], object],

@@ -82,7 +82,8 @@ def test_dry_run_is_told_as_json_too(table: Connection):
 
 @pytest.mark.parametrize(("answer", "ended"), [("y\n", True), ("n\n", False), ("\n", False)])
 def test_terminal_is_asked(table: Connection, answer: str, ended: bool):
-    said = without_colours(on_terminal("jobs", "kill", "--workspace", "elsewhere", columns=120, answer=answer))
+    words = ("jobs", "kill", "--workspace", "elsewhere")
+    said = without_colours(on_terminal(*words, columns=120, answer=answer, code=0 if ended else 1))
     assert f"{OTHER}  elsewhere/one  created: end it before it starts" in said
     assert "kill 1 job?" in said
     assert codes(table)[OTHER] == ("killed_by_admin" if ended else "created")
@@ -91,7 +92,7 @@ def test_terminal_is_asked(table: Connection, answer: str, ended: bool):
 
 @pytest.mark.parametrize(("answer", "paused"), [("y\n", True), ("n\n", False)])
 def test_terminal_is_asked_before_everything_is_paused(table: Connection, answer: str, paused: bool):
-    said = without_colours(on_terminal("jobs", "pause", columns=120, answer=answer))
+    said = without_colours(on_terminal("jobs", "pause", columns=120, answer=answer, code=0 if paused else 1))
     assert "pause the backend (3 waiting, 0 running)?" in said
     assert json.loads(jobrunner("jobs", "resume", "--json").stdout)["changed"] is paused
 

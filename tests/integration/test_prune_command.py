@@ -78,9 +78,12 @@ def test_without_a_terminal_it_refuses_and_on_one_it_asks(make_workdir: MakeWork
     assert "--yes" in refused.stderr
     assert job_id in refused.stdout
     assert workdir.working_copy(job_id).exists()
-    written = on_terminal("prune", "--older-than", "0d", columns=120, answer="n\n", **workdir.settings)
+    written = on_terminal("prune", "--older-than", "0d", columns=120, answer="n\n", code=1, **workdir.settings)
     assert "Remove this" in written
-    assert "Nothing was removed" in written
+    assert "Nothing was done" in written
+    assert workdir.working_copy(job_id).exists()
+    written = on_terminal("prune", "--older-than", "0d", columns=120, answer="\x04", code=130, **workdir.settings)
+    assert written.endswith("\nNothing was done.\n")
     assert workdir.working_copy(job_id).exists()
     on_terminal("prune", "--older-than", "0d", columns=120, answer="y\n", **workdir.settings)
     assert workdir.leftovers() == []

@@ -75,6 +75,22 @@ def _named(row: Iterable[str | None]) -> NamedJob:
     return NamedJob(*(value or "" for value in row))
 
 
+def outputs_of(conn: sqlite3.Connection, text: str) -> str:
+    """The outputs of the job that a text means, part of an id or `workspace/action`, as they are stored: JSON.
+
+    Empty where no job has any, and where several jobs may be meant.
+    """
+    workspace, slash, action = text.partition("/")
+    if slash:
+        query = "WHERE workspace = ? AND action = ? ORDER BY run_command IS NULL, created_at DESC, rowid DESC LIMIT 1"
+        rows = conn.execute(f"SELECT outputs FROM job {query}", (workspace, action)).fetchall()
+    else:
+        part = text.lower()
+        rows = conn.execute("SELECT outputs FROM job WHERE id = ?", (part,)).fetchall()
+        rows = rows or conn.execute("SELECT outputs FROM job WHERE instr(id, ?) > 0 LIMIT 2", (part,)).fetchall()
+    return (rows[0]["outputs"] or "") if len(rows) == 1 else ""
+
+
 def newest_requests(conn: sqlite3.Connection, *, newest: int) -> list[tuple[str, str, int]]:
     """The requests of so many of the newest jobs, the last one first: id, workspace, how many of these jobs it has."""
     among = "SELECT rowid AS row, job_request_id, workspace FROM job ORDER BY rowid DESC LIMIT ?"

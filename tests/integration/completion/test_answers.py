@@ -93,6 +93,21 @@ def test_jobs_are_offered_by_id_unfinished_first_then_newest(workdir: Path):
     assert list(answers("jobs", "cancel", "")) == ["abcdef"]
 
 
+def test_outputs_are_those_of_the_job_on_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORKDIR", str(tmp_path))
+    outputs = {"output/table.csv": "moderately_sensitive", "output/rows.csv": "highly_sensitive"}
+    jobs = (make_job("abcdef", action="fit", outputs=outputs), make_job("abxyz2", action="draw", outputs={}))
+    new_database(tmp_path, *jobs).close()
+    for job in ("abcdef", "bcd", f"{jobs[0].workspace}/fit"):
+        assert answers("jobs", "outputs", job, "") == {
+            "output/rows.csv": "highly sensitive",
+            "output/table.csv": "moderately sensitive",
+        }
+    assert answers("jobs", "outputs", "abcdef", "ta") == {"table.csv": "output/table.csv"}
+    for several_none_or_unknown in ("ab", "abxyz2", "nobody"):
+        assert answers("jobs", "outputs", several_none_or_unknown, "") == {}
+
+
 def test_only_as_many_jobs_as_somebody_can_choose_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORKDIR", str(tmp_path))
     new_database(tmp_path, *(make_job(f"job{number:05}", created_at=number) for number in range(500))).close()

@@ -10,7 +10,7 @@ def why(job: JobName, as_json: Json = False) -> None:
 
     Names what really holds it up, however far away: the job at the end of a chain of needs, who holds
     the slots and since when something is paused; its place in the queue; and, where the last runs of
-    the actions tell, about when it starts.
+    the actions tell, about when it starts. Of a job that failed, what it printed last.
 
     \b
     Examples:
@@ -23,12 +23,16 @@ def why(job: JobName, as_json: Json = False) -> None:
     from jobrunner_cli.commands.job_view import as_dict
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
+    from jobrunner_cli.engine.running.log_reading import last_words
     from jobrunner_cli.engine.running.reasons import account
+    from jobrunner_cli.engine.states import ACTIVE_CODES
+    from jobrunner_cli.log_text import in_short
 
     settings = load_for_database()
     with reading(settings) as database:
         found = find_job(database.connection, job)
         told = account(settings, database, found)
+        printed = [in_short(line) for line in last_words(settings, found)]
     since = found.status_code_updated_at / 1e9
     if as_json:
         output.as_json(
@@ -44,16 +48,22 @@ def why(job: JobName, as_json: Json = False) -> None:
                 "expected_start": None
                 if told.expected_start is None
                 else output.utc(time.time() + told.expected_start),
+                "printed_last": printed,
             }
         )
         return
     code = found.status_code
-    title = f"{theme.glyph(code)} {found.workspace}/{found.action}: {theme.word(code)}, since {output.ago(since)}"
+    how_long = f"for {output.ago(since)}" if code in ACTIVE_CODES else f"{output.ago(since)} ago"
+    title = f"{theme.glyph(code)} {found.workspace}/{found.action}: {theme.word(code)}, {how_long}"
     output.line(output.styled(output.one_line(title), theme.style(code)))
     for reason in told.reasons:
         output.line(f"  {output.one_line(reason.text)}")
         if reason.change and reason.change not in reason.text:
             output.line(f"    -> {output.one_line(reason.change)}")
+    if printed:
+        output.line("  its log ends with")
+        for line in printed:
+            output.line(f"    | {line}")
     if told.place is not None:
         output.line(f"  number {told.place} of {told.waiting} that wait for a worker")
     if told.expected_start is not None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Mapping
 
 from jobrunner_cli import output
 from jobrunner_cli.engine.loglines import stamp_of
-
-#: Colours, and what erases a line for a progress bar (ECMA-48, sections 8.3.117 and 8.3.41).
-_ORNAMENTS = re.compile(r"\x1b\[[0-9;:]*[mK]")
+from jobrunner_cli.log_text import for_terminal, without_time
 
 
 def write(lines: Iterable[bytes], *, timestamps: bool, at_once: bool) -> bool:
@@ -48,24 +45,7 @@ def write_named(
 
 def _write(before: bytes, line: bytes, *, timestamps: bool, terminal: bool) -> None:
     stamp = stamp_of(line)
-    text = line[len(stamp) + 1 :] if stamp else line
+    text = without_time(line)
     time = stamp + b" " if stamp and timestamps else b""
     shown = for_terminal(text).encode(sys.stdout.encoding or "ascii", "backslashreplace") if terminal else text
     sys.stdout.buffer.write(before + time + shown + b"\n")
-
-
-def for_terminal(line: bytes) -> str:
-    """A line as a terminal may get it.
-
-    Colours are left out; of a progress bar, which returns to the start of its line again and again, its last state is
-    shown; whatever else is no character to be seen is escaped, and so are bytes that are no text.
-    """
-    text = line.decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    text = _ORNAMENTS.sub("", text).rstrip("\r").rpartition("\r")[2]
-    return "".join(char if char.isprintable() or char == "\t" else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

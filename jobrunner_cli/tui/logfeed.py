@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from jobrunner_cli import output
 from jobrunner_cli.engine.errors import JobrunnerError
-from jobrunner_cli.engine.loglines import stamp_of
 from jobrunner_cli.engine.running.log_reading import read_log
 from jobrunner_cli.engine.states import ACTIVE_CODES
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Database
+from jobrunner_cli.log_text import for_terminal, without_time
 from jobrunner_cli.tui.news import LogEnded, LogRead
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ MOST_LINES = 20_000
 #: Lines that are posted at once, and seconds after which fewer are.
 _BATCH = 500
 _BATCH_TIME = 0.1
-#: Colours, and what erases a line for a progress bar (ECMA-48, sections 8.3.117 and 8.3.41).
-_ORNAMENTS = re.compile(r"\x1b\[[0-9;:]*[mK]")
 
 
 class LogFeed:
@@ -138,10 +134,5 @@ class _Recorded:
 
 
 def shown(line: bytes) -> str:
-    """A line without its time, its colours and anything that a terminal would obey; of a progress bar its last state."""
-    stamp = stamp_of(line)
-    text = (line[len(stamp) + 1 :] if stamp else line).decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    text = _ORNAMENTS.sub("", text).rstrip("\r").rpartition("\r")[2]
-    return output.one_line(text.expandtabs(8))
+    """A line as the job printed it, as it may be shown."""
+    return for_terminal(without_time(line)).expandtabs(8)

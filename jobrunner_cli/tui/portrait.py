@@ -28,6 +28,7 @@ def details(facts: Facts, now: float) -> Text:
     if facts.outcome is not None and facts.outcome.hint:
         _pair(text, "hint", facts.outcome.hint)
     _pair(text, "why", "\n".join(facts.reasons))
+    _pair(text, "printed", "\n".join(facts.last_words))
     awaited = facts.awaited if state_of(job.status_code) is State.PENDING else ()
     for n, (_, name, code) in enumerate(awaited):
         _pair(text, "waits for" if n == 0 else "", f"{theme.glyph(code)} {name}: {theme.word(code)}", always=True)

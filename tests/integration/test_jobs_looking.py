@@ -212,6 +212,21 @@ def ended(workdir: WorkDirectory, tmp_path: Path) -> WorkDirectory:
     return workdir
 
 
+def test_why_shows_what_a_job_printed_last_that_failed(ended: WorkDirectory, tmp_path: Path):
+    lines = ended.cli("jobs", "why", "test/bad").stdout.splitlines()
+    assert lines[0].startswith("✘ test/bad: nonzero exit, ")
+    assert lines[0].endswith(" ago")
+    assert lines[-2:] == ["  its log ends with", "    | two"]
+    assert "its log ends with" not in ended.cli("jobs", "why", "test/good").stdout
+    command = ended.command("seq 1 9; head -c 400 /dev/zero | tr '\\0' x; echo; printf '\\033[2J\\twide\\n'; exit 1")
+    study = make_study(tmp_path / "talkative", {"talkative": action(command, "none.csv")})
+    ended.add(study, "talkative")
+    ended.run(code=1)
+    told = json.loads(ended.cli("jobs", "why", "test/talkative", "--json").stdout)["printed_last"]
+    assert told[:3] == ["7", "8", "9"]
+    assert told[3:] == [f"{'x' * 299}…", r"\x1b[2J wide"]
+
+
 @pytest.mark.parametrize("follow", [[], ["-f"]], ids=["stored", "followed"])
 def test_logs_of_several_jobs_are_one(ended: WorkDirectory, follow: list[str]):
     lines = ended.cli("jobs", "logs", *follow, "test/bad", "test/good").stdout.splitlines()

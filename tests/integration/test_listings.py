@@ -187,6 +187,20 @@ def test_unknown_job_is_not_found(jobs: Path, command: str):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("done", "ws/done"),
+        ("ws/dnoe", "ws/done"),
+        ("done/ws", None),
+        ("a_rather_long_name_of_an_action", "other/a_rather_long_name_of_an_action"),
+    ],
+)
+def test_unknown_job_is_answered_with_the_one_that_was_meant(jobs: Path, name: str, meant: str | None):
+    hint = jobrunner("jobs", "cancel", name, code=4).stderr.splitlines()[1]
+    assert (f"did you mean {meant}?" in hint) is (meant is not None), hint
+
+
 @pytest.mark.parametrize("command", ["show", "logs", "cancel", "kill"])
 def test_ambiguous_name_lists_the_candidates_and_does_nothing(jobs: Path, command: str):
     before = listed()

@@ -117,7 +117,7 @@ def test_a_log_is_shown_from_its_end_searched_and_wrapped(workdir: Path):
     async def test(view: View) -> None:
         log = view.main.pane.log_pane
         await view.press("2")
-        await view.shows("red  ]0;title end")
+        await view.shows(r"red \x1b]0;title\x07end")
         assert log.lines[0] == "line 1 of the fit "
         await view.press("ctrl+f", *"line 7 of")
         await view.shows("line 7 of the fit and so on")
@@ -140,7 +140,7 @@ def test_the_log_of_a_finished_job_opens_at_what_it_printed_last(workdir: Path, 
         await view.until(lambda: "exit_code: 3" in log.lines, "all of the log")
         for keys in ((), ("z",), ("z", "z")):
             await view.press(*keys)
-            await view.shows("title end")
+            await view.shows(r"title\x07end")
             assert "exit_code: 3" not in view.text()
             assert log.scroll_offset.y + log.size.height == log._starts[log.lines.index("exit_code: 3") - 2]
         await view.press("tab", "pagedown")
@@ -152,7 +152,7 @@ def test_the_log_of_a_finished_job_opens_at_what_it_printed_last(workdir: Path, 
 def test_hits_are_gone_through_in_both_directions(workdir: Path):
     async def test(view: View) -> None:
         await view.press("2")
-        await view.shows("title end")
+        await view.shows(r"title\x07end")
         await view.press("ctrl+f", *"line 1", "enter", "escape")
         log = view.main.pane.log_pane
         assert log.search("line 20") == 11
@@ -173,9 +173,9 @@ def test_a_job_without_a_log_says_why(workdir: Path):
 
 def test_another_job_has_another_log(workdir: Path):
     async def test(view: View) -> None:
-        await view.shows("title end")
+        await view.shows(r"title\x07end")
         view.main.table.go_to("dddd")
-        await view.hides("title end")
+        await view.hides(r"title\x07end")
         await view.shows("(it has not started yet)")
 
     watching(settings_at(workdir), test, first_job="bbbb", first_tab=Tab.LOG)
@@ -204,7 +204,7 @@ def test_the_pager_gets_the_whole_log(workdir: Path, tmp_path: Path):
     assert pager.feed(settings_at(workdir), "bbbb", [str(script)])
     paged = (tmp_path / "paged").read_text().splitlines()
     assert paged[0] == "line 1 of the fit "
-    assert paged[300] == "red  ]0;title end"
+    assert paged[300] == r"red \x1b]0;title\x07end"
     assert not pager.feed(settings_at(workdir), "cccc", [str(script)])
 
 

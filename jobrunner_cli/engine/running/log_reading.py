@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.store.database import Database
     from jobrunner_cli.engine.store.models import Job
 
+#: So many lines tell mostly what went wrong.
+_LAST_WORDS = 5
 #: Seconds between two looks at whether another process has committed.
 _LOOK_INTERVAL = 0.1
 #: Seconds before an engine that went away under a reader is asked again; nothing tells when it is back.
@@ -83,6 +86,20 @@ def read_log(
         yield from reader.followed(job)
     elif job.status_code in _WITH_CONTAINER:
         yield from reader.live()
+
+
+def last_words(settings: Settings, job: Job) -> list[bytes]:
+    """The last lines that a job printed that failed, with their timestamps; none of any other job, if it printed
+    nothing, or if its log is gone or cannot be read.
+    """
+    path = stored_log(settings, job) if state_of(job.status_code) is State.FAILED else None
+    if path is None:
+        return []
+    try:
+        # The summary begins with the first line that is empty: what the job printed has a timestamp each.
+        return list(deque(takewhile(bool, _lines(path)), maxlen=_LAST_WORDS))
+    except OSError:
+        return []
 
 
 class _Reader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobrunner_cli.commands.log_view import for_terminal
+from jobrunner_cli.log_text import for_terminal
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ class _Reading:
             self._post(Listed(listing, jobs, self._usage, wanted, self._overview.older))
         if moved or self._is_due("standing", _STANDING_INTERVAL):
             self._due["standing"] = time.monotonic() + _STANDING_INTERVAL
-            self._post(Stood(standing(self._settings, conn, self._overview.jobs.values())))
+            self._post(Stood(standing(self._settings, conn, self._overview.active.values())))
         if selected is not None and (moved or selected != self._selected):
             facts = gather(self._settings, self._database, selected)
             if facts is not None:
@@ -163,7 +163,7 @@ class _Reading:
         """Whether the samples of the running jobs are others."""
         if not self._is_due("usage", _USAGE_INTERVAL):
             return False
-        running = [job.id for job in self._overview.jobs.values() if job.state is State.RUNNING]
+        running = [job.id for job in self._overview.active.values() if job.state is State.RUNNING]
         usage = recorded_usage(self._settings.metrics_path, running) if running else {}
         before, self._usage = self._usage, usage
         return usage != before

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, Legend, State
@@ -19,7 +20,8 @@ _Kind = TypeVar("_Kind", State, Legend)
 _STATES = [TABLE[code].state for code in CODES]
 _LEGENDS = [TABLE[code].legend for code in CODES]
 _TEXTS = [f"{code.value} {TABLE[code].state.value}" for code in CODES]
-_RANKS = [{State.RUNNING: 0, State.PENDING: 1}.get(state, 2) for state in _STATES]
+_RANK_OF_STATE, _ENDED = {State.RUNNING: 0, State.PENDING: 1}, 2
+_RANKS = [_RANK_OF_STATE.get(state, _ENDED) for state in _STATES]
 _UNFINISHED = [code in ACTIVE_CODES for code in CODES]
 
 
@@ -116,26 +118,27 @@ def group_name(key: str) -> str:
 
 def make_listing(jobs: Mapping[str, Brief], wanted: Wanted, usage: Mapping[str, Mapping[str, Any]]) -> Listing:
     """The lines for what is wanted of these jobs; `usage` has the samples of running ones."""
-    places = Counter([job.place for job in jobs.values()])
-    found = sorted(_matching(jobs.values(), wanted), key=_order(wanted.sorting, usage))
+    places = Counter(map(attrgetter("place"), jobs.values()))
+    found = _sorted(_matching(jobs.values(), wanted), wanted.sorting, usage)
     keys: list[str] = []
     heads: dict[str, Head] = {}
     if wanted.grouping is Grouping.FLAT:
         keys = [job.id for job in found]
     else:
-        groups: dict[str, list[Brief]] = {}
-        of_request = wanted.grouping is Grouping.REQUEST
+        groups: defaultdict[str, list[Brief]] = defaultdict(list)
+        name_of = attrgetter("request" if wanted.grouping is Grouping.REQUEST else "workspace")
         for job in found:
-            groups.setdefault(job.request if of_request else job.workspace, []).append(job)
-        for name, members in sorted(groups.items(), key=lambda item: _liveliness(item[1])):
-            key, folded = group_key(name), name in wanted.folded
-            heads[key] = _head(name, members, folded=folded)
+            groups[name_of(job)].append(job)
+        unordered = [(_head(name, members, folded=name in wanted.folded), members) for name, members in groups.items()]
+        for head, members in sorted(unordered, key=_liveliness):
+            key = group_key(head.name)
+            heads[key] = head
             keys.append(key)
-            if not folded:
+            if not head.folded:
                 keys += [job.id for job in members]
     return Listing(
         keys=tuple(keys),
-        index={key: line for line, key in enumerate(keys)},
+        index=dict(zip(keys, range(len(keys)), strict=True)),
         heads=heads,
         shown=len(found),
         total=len(jobs),
@@ -152,7 +155,7 @@ def _sums(places: Mapping[int, int], kinds: Sequence[_Kind]) -> dict[_Kind, int]
 
 
 def _head(name: str, members: list[Brief], *, folded: bool) -> Head:
-    places = Counter([job.place for job in members])
+    places = Counter(map(attrgetter("place"), members))
     blocked = _sums(places, _LEGENDS).get(Legend.BLOCKED, 0)
     return Head(name=name, counts=_sums(places, _STATES), blocked=blocked, folded=folded)
 
@@ -175,21 +178,34 @@ def _names(job: Brief) -> str:
     return f"{job.workspace}/{job.action} {job.id} {job.request} {_TEXTS[job.place]} {job.message}".lower()
 
 
-def _order(sorting: Sorting, usage: Mapping[str, Mapping[str, Any]]) -> Callable[[Brief], Any]:
+def _sorted(jobs: list[Brief], sorting: Sorting, usage: Mapping[str, Mapping[str, Any]]) -> list[Brief]:
+    """The jobs in order, the newest first among equals.
+
+    One sort for each key, the last one first: they are stable, and quick with what is nearly in order already.
+    """
+    jobs.sort(key=attrgetter("row"), reverse=True)
+    jobs.sort(key=attrgetter("created_at"), reverse=True)
     match sorting:
+        case Sorting.ACTIVITY:
+            jobs.sort(key=_rank)
         case Sorting.AGE:
-            return lambda job: (-job.created_at, -job.row)
+            pass
         case Sorting.TIME:
             # What runs has no end yet, and counts as the longest.
-            return lambda job: -_run_time(job)
+            jobs.sort(key=_run_time, reverse=True)
         case Sorting.STATE:
-            return lambda job: (job.place, -job.created_at, -job.row)
+            jobs.sort(key=attrgetter("place"))
         case Sorting.NAME:
-            return lambda job: (job.workspace, job.action, -job.created_at, -job.row)
+            jobs.sort(key=attrgetter("workspace", "action"))
         case Sorting.CPU | Sorting.MEMORY:
             field_name = "cpu_sample" if sorting is Sorting.CPU else "mem_mb_sample"
-            return lambda job: (-_sample(usage, job, field_name), _RANKS[job.place], -job.created_at, -job.row)
-    return lambda job: (_RANKS[job.place], -job.created_at, -job.row)
+            jobs.sort(key=_rank)
+            jobs.sort(key=lambda job: _sample(usage, job, field_name), reverse=True)
+    return jobs
+
+
+def _rank(job: Brief) -> int:
+    return _RANKS[job.place]
 
 
 def _run_time(job: Brief) -> float:
@@ -203,6 +219,7 @@ def _sample(usage: Mapping[str, Mapping[str, Any]], job: Brief, name: str) -> fl
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _liveliness(members: list[Brief]) -> tuple[int, int]:
+def _liveliness(group: tuple[Head, list[Brief]]) -> tuple[int, int]:
     """Groups in which something moves come first, then the newest."""
-    return min(_RANKS[job.place] for job in members), -max(job.row for job in members)
+    head, members = group
+    return min(_RANK_OF_STATE.get(state, _ENDED) for state in head.counts), -max(map(attrgetter("row"), members))

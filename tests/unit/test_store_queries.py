@@ -16,6 +16,7 @@ from jobrunner_cli.engine.store import changes, queries, told
 from jobrunner_cli.engine.store.database import Connection, Database, connect
 from jobrunner_cli.engine.store.mapper import insert, statements
 from jobrunner_cli.engine.store.models import SavedJobRequest
+from jobrunner_cli.engine.store.overview import Overview
 from support.store import NOW, make_job, new_database
 
 C = StatusCode
@@ -196,6 +197,19 @@ HOT = {
 def test_hot_questions_never_read_all_jobs(planned: tuple[Connection, list[str]], question: str) -> None:
     conn, seen = planned
     HOT[question](conn)
+    assert_none_reads_all_jobs(conn, seen)
+
+
+def test_later_looks_of_the_live_view_never_read_all_jobs(planned: tuple[Connection, list[str]]) -> None:
+    conn, seen = planned
+    overview = Overview()
+    overview.look(conn)
+    seen.clear()
+    overview.look(conn)
+    assert_none_reads_all_jobs(conn, seen)
+
+
+def assert_none_reads_all_jobs(conn: Connection, seen: list[str]) -> None:
     asked = list(seen)
     assert asked
     for statement in asked:

@@ -10,7 +10,7 @@ def why(job: JobName, as_json: Json = False) -> None:
 
     Names what really holds it up, however far away: the job at the end of a chain of needs, who holds
     the slots and since when something is paused; its place in the queue; and, where the last runs of
-    the actions tell, about when it starts. Of a job that failed, what it printed last.
+    the actions tell, about when it starts. Of a failure, what the job that failed printed last.
 
     \b
     Examples:
@@ -24,7 +24,7 @@ def why(job: JobName, as_json: Json = False) -> None:
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.engine.running.log_reading import last_words
-    from jobrunner_cli.engine.running.reasons import account
+    from jobrunner_cli.engine.running.reasons import account, culprit
     from jobrunner_cli.engine.states import ACTIVE_CODES
     from jobrunner_cli.log_text import in_short
 
@@ -32,7 +32,8 @@ def why(job: JobName, as_json: Json = False) -> None:
     with reading(settings) as database:
         found = find_job(database.connection, job)
         told = account(settings, database, found)
-        printed = [in_short(line) for line in last_words(settings, found)]
+        failed = culprit(database, found)
+        printed = [in_short(line) for line in last_words(settings, failed)]
     since = found.status_code_updated_at / 1e9
     if as_json:
         output.as_json(
@@ -61,7 +62,8 @@ def why(job: JobName, as_json: Json = False) -> None:
         if reason.change and reason.change not in reason.text:
             output.line(f"    -> {output.one_line(reason.change)}")
     if printed:
-        output.line("  its log ends with")
+        whose = "its log" if failed is found else f"the log of {failed.action}"
+        output.line(f"  {output.one_line(whose)} ends with")
         for line in printed:
             output.line(f"    | {line}")
     if told.place is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobrunner_cli.engine.neighbours import Neighbourhood, neighbourhood
 from jobrunner_cli.engine.output_files import OutputFile, output_files
 from jobrunner_cli.engine.running.log_reading import last_words, stored_log
-from jobrunner_cli.engine.running.reasons import account, reasons
+from jobrunner_cli.engine.running.reasons import account, culprit, reasons
 from jobrunner_cli.engine.service.usage import recorded_usage
 from jobrunner_cli.engine.states import KEPT_CODES, StatusCode
 from jobrunner_cli.engine.store import queries
@@ -38,7 +38,7 @@ class Facts:
     #: its samples, as the table of metrics has them
     usage: dict[str, Any]
     log: Path | None
-    #: what it printed last, if it failed, a line each
+    #: what it printed last, if it failed, or the job whose failure ended it, a line each
     last_words: tuple[str, ...]
     #: the directory that an ended job left to the operator
     kept: Path | None
@@ -69,7 +69,7 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
         around=neighbourhood(conn, job),
         usage=recorded_usage(settings.metrics_path, [job.id]).get(job.id, {}),
         log=stored_log(settings, job),
-        last_words=tuple(map(in_short, last_words(settings, job))),
+        last_words=tuple(map(in_short, last_words(settings, culprit(database, job)))),
         kept=left if job.status_code in KEPT_CODES and left.exists() else None,
         files=tuple(output_files(settings, job, outcome)),
         outputs_in=settings.high_workspace(job.workspace),

@@ -205,7 +205,8 @@ def ended(workdir: WorkDirectory, tmp_path: Path) -> WorkDirectory:
         tmp_path / "study",
         {"good": action(workdir.command("echo one; echo 1 > a.csv; mkdir -p sub; echo 2 > sub/b.csv"), "*.csv",
                         high=["sub/*.csv"]),
-         "bad": action(workdir.command("echo two; exit 3"), "bad.csv", needs=["good"])},
+         "bad": action(workdir.command("echo two; exit 3"), "bad.csv", needs=["good"]),
+         "late": action(workdir.command("echo three"), "late.csv", needs=["bad"])},
     )  # fmt: skip
     workdir.add(study, "run_all")
     workdir.run(code=1)
@@ -217,7 +218,8 @@ def test_why_shows_what_a_job_printed_last_that_failed(ended: WorkDirectory, tmp
     assert lines[0].startswith("✘ test/bad: nonzero exit, ")
     assert lines[0].endswith(" ago")
     assert lines[-2:] == ["  its log ends with", "    | two"]
-    assert "its log ends with" not in ended.cli("jobs", "why", "test/good").stdout
+    assert ended.cli("jobs", "why", "test/late").stdout.splitlines()[-2:] == ["  the log of bad ends with", "    | two"]
+    assert "ends with" not in ended.cli("jobs", "why", "test/good").stdout
     command = ended.command("seq 1 9; head -c 400 /dev/zero | tr '\\0' x; echo; printf '\\033[2J\\twide\\n'; exit 1")
     study = make_study(tmp_path / "talkative", {"talkative": action(command, "none.csv")})
     ended.add(study, "talkative")

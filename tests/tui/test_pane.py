@@ -58,7 +58,9 @@ def test_details_name_the_failure_at_the_end_of_the_chain(workdir: Path):
         insert(conn, a_job("ffff", S.DEPENDENCY_FAILED, action="paper", wait_for_job_ids=("eeee",)))
 
     async def test(view: View) -> None:
-        await view.shows("it needs plot (eeee), which needs fit (bbbb), which failed: exit code 3", "jobs why bbbb")
+        await view.shows(
+            "it needs plot (eeee), which needs fit (bbbb), which failed: exit code 3", "jobs why bbbb", r"title\x07end"
+        )
 
     watching(settings_at(workdir), test, first_job="ffff", size=(220, 50))
 

@@ -78,6 +78,11 @@ def account(settings: Settings, database: Database, job: Job) -> Account:
     )
 
 
+def culprit(database: Database, job: Job) -> Job:
+    """The job whose failure ended this one: where one that it needs did, that at the end of the chain; else itself."""
+    return next(reversed(_failed_chain(database, job)), job)
+
+
 def _board(settings: Settings, database: Database) -> Board:
     board = Board(database, settings, load_weights(settings.job_resource_weights))
     board.look()

@@ -243,10 +243,8 @@ def make(client: Any) -> list[str]:
                 build(Tree(tar))
             content.seek(0)
             first, *others = wanted
-            repository, tag = first.rsplit(":", 1)
-            client.import_image_from_data(
-                content, repository=repository, tag=tag, changes=[*changes, f"LABEL {LABEL}={digest}"]
-            )
+            # The tag goes with the name: Podman passes over one that is given by itself.
+            client.import_image_from_data(content, repository=first, changes=[*changes, f"LABEL {LABEL}={digest}"])
         for name in others:
             repository, tag = name.rsplit(":", 1)
             client.tag(first, repository, tag, force=True)

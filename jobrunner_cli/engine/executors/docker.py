@@ -19,8 +19,10 @@ from jobrunner_cli.engine.executors.docker_configuration import (
 )
 from jobrunner_cli.engine.executors.docker_connection import (
     EngineConnection,
+    engine_kind,
     explanation,
     is_absent,
+    is_conflict,
     is_passing,
     tls_files,
 )
@@ -129,17 +131,16 @@ class DockerExecutor:
             return self._engine.described
         with self._engine.calling("say its version") as client:
             told = client.version(api_version=False)
-        parts = told.get("Components") or [{}]
-        kind = "Podman" if "podman" in str(parts[0].get("Name", "")).lower() else "Docker"
         self._engine.described = (
-            f"{kind} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
+            f"{engine_kind(told)} {told.get('Version', '?')} (API {told['ApiVersion']}) at {self._engine.address}"
         )
         return self._engine.described
 
     def up_since(self) -> float | None:
         """When the engine made its own network: anew at each start, unless its containers survived that.
 
-        None where it has none (Podman, a daemon with `--bridge=none`). Raises ExecutorUnavailableError.
+        None for a daemon without one (`--bridge=none`), and for Podman, which ends no container when its service ends
+        and makes up the age of its network. Raises ExecutorUnavailableError.
         """
         from docker.errors import APIError
 
@@ -147,11 +148,12 @@ class DockerExecutor:
             return self._engine.runs_since[0]
         with self._engine.calling("say since when it runs") as client:
             try:
-                since = unix_seconds(client.inspect_network(_OWN_NETWORK).get("Created"))
+                told = {} if self._engine.is_podman else client.inspect_network(_OWN_NETWORK)
             except APIError as error:
                 if not is_absent(error):
                     raise
-                since = None
+                told = {}
+        since = unix_seconds(told.get("Created"))
         self._engine.runs_since = (since,)
         return since
 
@@ -186,7 +188,7 @@ class DockerExecutor:
             try:
                 made = client.create_container_from_config(wanted, name)  # type: ignore[no-untyped-call]
             except APIError as error:
-                if not _name_is_taken(error):
+                if not is_conflict(error):
                     raise self._create_refused(spec, name, error) from error
                 if self._settle(client, name, wanted["Labels"], attempt):
                     return
@@ -365,8 +367,3 @@ class DockerExecutor:
     def _ping(self) -> None:
         with self._engine.calling("answer") as client:
             client.ping()
-
-
-def _name_is_taken(error: APIError) -> bool:
-    """Podman answers 500 where Docker answers 409."""
-    return error.status_code == 409 or "already in use" in explanation(error)

@@ -36,6 +36,8 @@ _PASSING = re.compile(
     r"|cannot allocate memory|resource temporarily unavailable|too many open files|marked for removal|removal of container",
     re.IGNORECASE,
 )
+#: Podman's words for what Docker answers with 409.
+_CONFLICT = re.compile(r"already in use|state improper")
 
 
 class EngineConnection:
@@ -58,6 +60,8 @@ class EngineConnection:
         #: what the engine said of itself, as long as it has not been away
         self.described: str | None = None
         self.runs_since: tuple[float | None] | None = None
+        #: whether the engine that was last agreed with is Podman
+        self.is_podman = False
         self._heard_at = -_HEARD_FOR
         self._idle: deque[APIClient] = deque(maxlen=_MOST_IDLE_CLIENTS)
         self._lock = threading.Lock()
@@ -196,11 +200,13 @@ class EngineConnection:
     def _agree(self, limit: float) -> str:
         client = self._client(_OLDEST_VERSION, limit)
         try:
-            version = str(client.version(api_version=False)["ApiVersion"])
+            told = client.version(api_version=False)
         finally:
             client.close()
+        version = str(told["ApiVersion"])
         with self._lock:
             self._version = version
+            self.is_podman = engine_kind(told) == "Podman"
         return version
 
     def _client(self, version: str, limit: float) -> APIClient:
@@ -291,6 +297,20 @@ def is_passing(error: APIError) -> bool:
 def is_absent(error: APIError) -> bool:
     """Whether an error answer says that there is no such container."""
     return error.status_code == 404
+
+
+def is_conflict(error: APIError) -> bool:
+    """Whether an error answer says that what is there is in the way: a name is taken, a container has ended meanwhile.
+
+    Podman answers 500 to that, as to nearly everything.
+    """
+    return error.status_code == 409 or _CONFLICT.search(explanation(error)) is not None
+
+
+def engine_kind(version: Mapping[str, Any]) -> str:
+    """`Docker` or `Podman`, by the engine's answer to what its version is."""
+    parts = version.get("Components") or [{}]
+    return "Podman" if "podman" in str(parts[0].get("Name", "")).lower() else "Docker"
 
 
 def explanation(error: APIError) -> str:

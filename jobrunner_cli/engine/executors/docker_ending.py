@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.errors import ExecutorUnavailableError
-from jobrunner_cli.engine.executors.docker_connection import is_absent
+from jobrunner_cli.engine.executors.docker_connection import is_absent, is_conflict
 from jobrunner_cli.engine.executors.docker_metadata import container_state
 from jobrunner_cli.engine.work import ContainerState
 
@@ -40,7 +40,7 @@ def end_container(client: APIClient, name: str, *, grace: float, patience: float
     except APIError as error:
         if is_absent(error):
             return
-        if error.status_code != 409:
+        if not is_conflict(error):
             raise
     if _runs(client, name):
         _kill(client, name, patience)
@@ -55,8 +55,8 @@ def _kill(client: APIClient, name: str, patience: float) -> None:
         client.kill(name, signal="KILL")
         client.wait(name, timeout=math.ceil(patience), condition="not-running")
     except APIError as error:
-        # 409: it has ended meanwhile.
-        if not is_absent(error) and error.status_code != 409:
+        # A conflict: it has ended meanwhile.
+        if not is_absent(error) and not is_conflict(error):
             raise
 
 
@@ -72,15 +72,20 @@ def remove_container(client: APIClient, container: str, *, patience: float) -> N
     """
     from docker.errors import APIError
 
-    try:
-        client.remove_container(container, v=True, force=True)
-    except APIError as error:
-        if is_absent(error):
+    for again in (True, False):
+        try:
+            client.remove_container(container, v=True, force=True)
+        except APIError as error:
+            if is_absent(error):
+                return
+            if error.status_code == 409:
+                # It is being removed.
+                break
+            # Podman gives up on a container that ends just before it is killed.
+            if not again or not is_conflict(error):
+                raise
+        else:
             return
-        if error.status_code != 409:
-            raise
-    else:
-        return
     try:
         client.wait(container, timeout=math.ceil(patience), condition="removed")
     except APIError as error:

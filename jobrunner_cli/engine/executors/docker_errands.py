@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobrunner_cli.engine.errors import ExecutorError
 from jobrunner_cli.engine.executors.docker_configuration import container_configuration
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection, explanation, is_absent, is_passing
+from jobrunner_cli.engine.executors.docker_ending import remove_container
 from jobrunner_cli.engine.executors.docker_images import KnownImages
 from jobrunner_cli.engine.executors.docker_volumes import TARGETS
 from jobrunner_cli.engine.executors.protocol import ErrandResult
@@ -50,16 +51,9 @@ class Errands:
 
     def end(self, name: str, owner: str) -> None:
         """Remove one, whatever it is doing; absent is fine."""
-        from docker.errors import APIError
-
         container = f"{name}-{owner}"
         with self._engine.calling(f"remove {container}", timeout=self._timeout) as client:
-            try:
-                client.remove_container(container, v=True, force=True)
-            except APIError as error:
-                # 409: somebody removes it already.
-                if not is_absent(error) and error.status_code != 409:
-                    raise
+            remove_container(client, container, patience=self._timeout)
 
     def _start(self, client: APIClient, container: str, spec: ContainerSpec) -> None:
         from docker.errors import APIError

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from requests import Response
 
 #: The one change that a runner does not make itself and that matters to it; whoever removes a running container kills
-#: it first.
-_CHANGES = ["die"]
+#: it first. Podman tells of a `die`, but has to be asked for `died`.
+_CHANGES = ["die", "died"]
 #: Seconds that an engine may take at most from telling of a death to having it in its list.
 _LOOK_BACK = 10
 

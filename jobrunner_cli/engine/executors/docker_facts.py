@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jobrunner_cli.engine.executors.docker_connection import EngineConnection, tls_files
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection, engine_kind, tls_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +45,13 @@ def engine_facts(environment: Mapping[str, str], *, timeout: float) -> EngineFac
             version, told = client.version(api_version=False), client.info()
     finally:
         engine.forget()
-    parts = version.get("Components") or [{}]
-    is_podman = "podman" in str(parts[0].get("Name", "")).lower()
+    kind = engine_kind(version)
     secured = engine.address.startswith(("unix:", "ssh:")) or bool((tls_files(environment) or {}).get("verify"))
     return EngineFacts(
-        name=f"{'Podman' if is_podman else 'Docker'} {version.get('Version', '?')}",
+        name=f"{kind} {version.get('Version', '?')}",
         address=engine.address,
         guarded=secured,
-        is_podman=is_podman,
+        is_podman=kind == "Podman",
         live_restore=bool(told.get("LiveRestoreEnabled")),
         cpus=int(told.get("NCPU") or 0),
         memory=int(told.get("MemTotal") or 0),

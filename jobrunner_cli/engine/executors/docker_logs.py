@@ -6,10 +6,11 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_absent
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_absent, is_conflict
 from jobrunner_cli.engine.executors.docker_metadata import engine_timestamp
 from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWatch, open_stream, pieces, stream_errors
 from jobrunner_cli.engine.loglines import LONGEST_ITEM, LogPiece
@@ -78,12 +79,17 @@ class _Source:
         self._reading = False
         #: the last timestamps, as the engine wrote them, each with the number of frames in a row that bear it
         self._stamps: deque[tuple[bytes, int]] = deque(maxlen=_REMEMBERED)
+        #: the timestamp at which a log begins of which only the end was asked for
+        self._cut_at: bytes | None = None
 
     def open(self, *, follow: bool, since: str = "0", tail: int | None = None) -> None:
         """Ask for the log, from a time or so many frames before its end on. Raises ExecutorUnavailableError."""
         from docker.errors import APIError
 
         self._client = self._client or self._engine.dedicated(self._doing, timeout=self._timeout)
+        if self._engine.is_podman and not follow:
+            # It would mix up the pieces of long lines.
+            tail = None
         try:
             with self._engine.translated(self._doing, self._timeout):
                 self._response = open_stream(
@@ -100,8 +106,9 @@ class _Source:
                 self._socket = StreamSocket(self._response)
         except BaseException as error:
             self._release()
-            # 409: it is being removed.
-            if isinstance(error.__cause__, APIError) and error.__cause__.status_code in {404, 409}:
+            # A conflict: it is being removed.
+            refusal = error.__cause__
+            if isinstance(refusal, APIError) and (is_absent(refusal) or is_conflict(refusal)):
                 return
             raise
         if follow:
@@ -111,26 +118,30 @@ class _Source:
     def lines(self, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
         """Every line in turn. Raises ExecutorUnavailableError if the engine breaks off."""
         try:
-            parts: Iterable[tuple[int, bool, bytes]] = self._frames(follow=follow)
+            parts: Iterable[tuple[int, bool, bytes]] = self._frames(follow=follow, cut=tail is not None)
             cut = tail is not None
             if tail is not None and not follow:
                 # An engine that returns fewer frames than it was asked for has returned all.
-                parts = list(parts)
-                cut = sum(begins for _, begins, _ in parts) >= tail
+                parts = deque(parts, maxlen=tail)
+                cut = len(parts) == tail
             yield from joined(parts, cut=cut)
         finally:
             self._release()
 
-    def _frames(self, *, follow: bool) -> Iterator[tuple[int, bool, bytes]]:
-        yield from self._remembered(frames(self._pieces()))
+    def _frames(self, *, follow: bool, cut: bool) -> Iterator[tuple[int, bool, bytes]]:
+        yield from self._remembered(self._parts(), cut=cut)
         if follow and self._response is not None and not self._ended:
             self._see_the_end()
-            yield from self._what_was_left_out()
+            # Podman leaves out nothing there, but lines in the middle of a flood, so that no count of them is true.
+            if not self._engine.is_podman:
+                yield from self._what_was_left_out()
 
-    def _remembered(self, parts: Iterable[tuple[int, bool, bytes]]) -> Iterator[tuple[int, bool, bytes]]:
+    def _remembered(self, parts: Iterable[tuple[int, bool, bytes]], *, cut: bool) -> Iterator[tuple[int, bool, bytes]]:
         for part in parts:
             if part[1]:
-                stamp, run = part[2].partition(b" ")[0], 1
+                stamp, run = _stamp(part), 1
+                if cut and not self._stamps:
+                    self._cut_at = stamp
                 if self._stamps and self._stamps[-1][0] == stamp:
                     run += self._stamps.pop()[1]
                 self._stamps.append((stamp, run))
@@ -141,17 +152,25 @@ class _Source:
 
         An engine that follows a log may end its answer without what was printed just before the end. The two streams
         are stamped before they are written one after the other, so stamps go back a little now and then: what has
-        been seen is counted from some frames before the last.
+        been seen is counted from some frames before the last. Those with the stamp at which a log was cut are passed
+        over: the pieces of a long line share one, and some of them may be above the cut.
         """
         newest = list(self._stamps)[-_OUT_OF_ORDER:]
         since = min((stamp for stamp, _ in newest), default=b"")
-        seen = sum(run for stamp, run in self._stamps if stamp >= since)
+        seen = sum(run for stamp, run in self._stamps if stamp >= since and stamp != self._cut_at)
         self._release()
         self.open(follow=False, since=engine_timestamp(since.decode()) if since else "0")
-        for part in frames(self._pieces()):
-            seen -= part[1]
-            if seen < 0:
+        uncounted = False
+        for part in self._parts():
+            if part[1]:
+                uncounted = _stamp(part) == self._cut_at
+                seen -= not uncounted
+            if seen < 0 and not uncounted:
                 yield part
+
+    def _parts(self) -> Iterator[tuple[int, bool, bytes]]:
+        parts = frames(self._pieces())
+        return in_utc(parts) if self._engine.is_podman else parts
 
     def _pieces(self) -> Iterator[bytes]:
         if self._response is None:
@@ -204,6 +223,11 @@ class _Source:
         self._client = self._response = self._socket = None
 
 
+def _stamp(part: tuple[int, bool, bytes]) -> bytes:
+    """The timestamp with which a frame begins."""
+    return part[2].partition(b" ")[0]
+
+
 def frames(body: Iterable[bytes]) -> Iterator[tuple[int, bool, bytes]]:
     """The frames of a multiplexed body: number of the stream, whether the frame begins here, bytes.
 
@@ -232,6 +256,20 @@ def frames(body: Iterable[bytes]) -> Iterator[tuple[int, bool, bytes]]:
             left -= size
             begins = False
         del buffer[:at]
+
+
+def in_utc(parts: Iterable[tuple[int, bool, bytes]]) -> Iterator[tuple[int, bool, bytes]]:
+    """The same frames with timestamps in UTC: Podman's have the offset of its machine's time zone, and whole seconds."""
+    told, stamp = b"", b""
+    for stream, begins, data in parts:
+        if not begins or stream == _ENGINE_ITSELF:
+            yield stream, begins, data
+            continue
+        first, _, text = data.partition(b" ")
+        if first != told:
+            told, moment = first, datetime.fromisoformat(first.decode()).astimezone(UTC)
+            stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+        yield stream, begins, stamp + b" " + text
 
 
 def joined(parts: Iterable[tuple[int, bool, bytes]], *, cut: bool = False) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_absent
+from jobrunner_cli.engine.executors.docker_connection import EngineConnection, is_absent, is_conflict
 from jobrunner_cli.engine.executors.docker_metadata import container_name, unix_seconds
 from jobrunner_cli.engine.executors.protocol import Use
 
@@ -38,7 +38,8 @@ class Sample:
         if at is None or used is None:
             return None
         return cls(
-            container_id=told.get("id", ""),
+            # Podman writes it with a capital.
+            container_id=told.get("id") or told.get("Id", ""),
             at=at,
             cpu_seconds=told["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
             memory_mib=max(0, used - _reclaimable(told["memory_stats"].get("stats") or {})) / _MIB,
@@ -80,13 +81,19 @@ class UsageMeter:
     @staticmethod
     def _samples(client: APIClient, job_ids: Iterable[str]) -> dict[str, Sample]:
         from docker.errors import APIError
+        from requests.exceptions import JSONDecodeError
 
         samples: dict[str, Sample] = {}
         for job_id in job_ids:
             try:
                 told = client.stats(container_name(job_id), stream=False, one_shot=True)
             except APIError as error:
-                if not is_absent(error) and error.status_code != 409:
+                if not is_absent(error) and not is_conflict(error):
+                    raise
+                continue
+            except JSONDecodeError as error:
+                # For one that does not run, Podman's answer is empty.
+                if error.doc.strip():
                     raise
                 continue
             if (sample := Sample.of(told)) is not None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.errors import ExecutorError, ExecutorUnavailableError
-from jobrunner_cli.engine.executors.docker_connection import is_absent
+from jobrunner_cli.engine.executors.docker_connection import is_absent, is_conflict
 from jobrunner_cli.engine.executors.docker_streams import open_stream, pieces
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class JobVolumes:
             except APIError as error:
                 if is_absent(error):
                     continue
-                if error.status_code != 409:
+                if not is_conflict(error):
                     raise
                 gone = False
         return gone

@@ -32,6 +32,21 @@ def test_follow_of_both_streams_is_the_log(bench: Bench) -> None:
     assert followed == list(bench.executor.logs(spec.job_id))
 
 
+def test_follow_from_the_middle_of_a_long_line_repeats_nothing(bench: Bench) -> None:
+    """The pieces of a long line bear the same time; those above the cut were not seen."""
+    spec = bench.shell("head -c 300000 /dev/zero | tr '\\0' x; echo; echo last; read x < gate; echo end")
+    gate = bench.gate(spec)
+    bench.launch(spec)
+    bench.printed(spec.job_id, b"last")
+    followed = bench.executor.logs(spec.job_id, follow=True, tail=3)
+    first = next(followed)
+    open_gate(gate)
+    texts = [line.partition(b" ")[2] for line in (first, *followed)]
+
+    assert set(texts[0]) == {ord("x")}
+    assert texts[1:] == [b"last", b"end"]
+
+
 def test_closing_a_followed_log_ends_a_read_in_another_thread(bench: Bench) -> None:
     spec = bench.shell("echo one; read x < gate")
     gate = bench.gate(spec)

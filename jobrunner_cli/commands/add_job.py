@@ -111,7 +111,7 @@ def _wait_for(settings: Settings, submission: Submission, *, as_json: bool) -> E
 
 def _ids(submission: Submission) -> list[str]:
     skipped = () if submission.plan is None else submission.plan.skipped
-    return [*(job.id for job in submission.jobs), *(one.job_id for one in skipped)]
+    return [*(job.id for job in submission.runnable), *(one.job_id for one in skipped)]
 
 
 def _show_submission(submission: Submission, *, as_json: bool) -> None:
@@ -123,7 +123,7 @@ def _show_submission(submission: Submission, *, as_json: bool) -> None:
     if as_json:
         output.as_json([job_view.as_dict(job) for job in submission.jobs])
         return
-    for job in submission.jobs:
+    for job in submission.runnable:
         output.line(f"{job.id}  {job.workspace}/{job.action}")
 
 

@@ -25,9 +25,9 @@ def in_order(jobs: Sequence[ActiveJob], world: World) -> list[ActiveJob]:
         elif job.code in WAITS_FOR_CAPACITY:
             queues.setdefault(job.workspace, []).append(job)
 
-    def rank(job: ActiveJob) -> tuple[bool, bool, int, str]:
+    def rank(job: ActiveJob) -> tuple[bool, bool, int, int, str]:
         starved = world.now - job.code_since >= world.starvation_seconds
-        return (not (starved and job.weight > 1), not job.requires_db, job.created_at, job.id)
+        return (not (starved and job.weight > 1), not job.requires_db, job.created_at, job.number, job.id)
 
     for queue in queues.values():
         queue.sort(key=rank, reverse=True)
@@ -95,6 +95,10 @@ def _until_there_is_room(job: ActiveJob, jobs: Sequence[ActiveJob], world: World
     queue = in_order(jobs, world)
     place = next((n for n, other in enumerate(queue) if other.id == job.id), len(queue))
     for other in [*queue[:place], job]:
+        if other.requires_db and not world.max_db_workers:
+            if other.id == job.id:
+                return None
+            continue
         while (used and used + other.weight > world.max_workers) or (
             other.requires_db and used_db and used_db + other.weight > world.max_db_workers
         ):

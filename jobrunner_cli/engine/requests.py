@@ -31,7 +31,7 @@ from jobrunner_cli.engine.errors import (
     StaleCodelistError,
     UnknownActionError,
 )
-from jobrunner_cli.engine.local_requests import LOCAL_ORIGIN, local_request
+from jobrunner_cli.engine.local_requests import local_request
 from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.planning import Plan, PlannedJob
 from jobrunner_cli.engine.settings import Settings
@@ -81,6 +81,11 @@ class Submission:
     error: RequestError | None = None
     #: its jobs were there before
     existing: bool = False
+
+    @property
+    def runnable(self) -> tuple[Job, ...]:
+        """Those of its jobs that run a command, and do not only report."""
+        return tuple(job for job in self.jobs if job.run_command is not None)
 
 
 def create_jobs(
@@ -202,12 +207,10 @@ def _insert_jobs(conn: Connection, draft: Draft, now: float | None) -> Submissio
 
 
 def _rows(draft: Draft, plan: Plan, now: float) -> list[Job]:
-    """The rows of a plan; where there is nothing to do, the one that tells a job-server so."""
+    """The rows of a plan; where there is nothing to do, the one that says so."""
     request = draft.request
     if plan.nothing_to_do is None:
         return [_row(draft, job, now) for job in plan.new]
-    if request.original.get("origin") == LOCAL_ORIGIN:
-        return []
     return [_finished(request, request.requested_actions[0], StatusCode.SUCCEEDED, plan.nothing_to_do, now)]
 
 

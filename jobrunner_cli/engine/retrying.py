@@ -113,7 +113,7 @@ def _request(
 def _runs_as(submission: Submission) -> dict[str, str]:
     """Action -> the job that runs it: a new one, or one that was under way."""
     skipped = () if submission.plan is None else submission.plan.skipped
-    return {**{each.action: each.job_id for each in skipped}, **{job.action: job.id for job in submission.jobs}}
+    return {**{each.action: each.job_id for each in skipped}, **{job.action: job.id for job in submission.runnable}}
 
 
 def _note(conn: Connection, retried: Retried, origin: str, now: float) -> None:

@@ -311,13 +311,13 @@ class _Look:
                 continue
             if lacking is StatusCode.WAITING_ON_WORKERS:
                 reserved = True
-            else:
+            elif self._world.max_db_workers:
                 # What it waits for is a database slot: others may use the workers that it will not need then.
                 self._reserve_database(job)
 
-    def _rank_in_workspace(self, job: ActiveJob) -> tuple[bool, bool, int, str]:
+    def _rank_in_workspace(self, job: ActiveJob) -> tuple[bool, bool, int, int, str]:
         starved_heavy = job.weight > 1 and self._is_starved(job)
-        return (not starved_heavy, not job.requires_db, job.created_at, job.id)
+        return (not starved_heavy, not job.requires_db, job.created_at, job.number, job.id)
 
     def _is_starved(self, job: ActiveJob) -> bool:
         waited = self._world.now - job.code_since
@@ -330,7 +330,9 @@ class _Look:
             return StatusCode.WAITING_ON_WORKERS
         if not job.requires_db:
             return None
-        if self._database_reserved or (self._used_db and self._used_db + job.weight > self._world.max_db_workers):
+        most = self._world.max_db_workers
+        # Without any slot, none ever starts.
+        if self._database_reserved or not most or (self._used_db and self._used_db + job.weight > most):
             return StatusCode.WAITING_ON_DB_WORKERS
         return None
 
@@ -365,7 +367,7 @@ class _Look:
         room = self._world.provision_ahead
         room -= sum(1 for job in self._jobs.values() if job.state is State.PENDING and job.provisioned)
         room -= sum(1 for effect in self._effects.values() if effect is EffectKind.PROVISION)
-        for job in sorted(waiting, key=lambda job: (job.created_at, job.id)):
+        for job in sorted(waiting, key=lambda job: (job.created_at, job.number, job.id)):
             if room <= 0:
                 return
             if job.provisioned or not self._is_next(job):

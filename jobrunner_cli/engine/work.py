@@ -327,7 +327,9 @@ class ActiveJob:
     needs: tuple[str, ...]
     #: whole UNIX seconds
     created_at: int
-    #: UNIX seconds since which the code has not changed
+    #: its place among the rows, which tells the older one of jobs that were made within the same second
+    number: int = 0
+    #: UNIX seconds since which the code has not changed, or since which capacity holds it up, under either code
     code_since: float
     #: worker units
     weight: Fraction = Fraction(1)

@@ -62,7 +62,7 @@ def _add_job(screen: MainScreen) -> None:
 
     def submitted(submission: Submission | None) -> None:
         if submission is not None:
-            count = len(submission.jobs)
+            count = len(submission.runnable)
             screen.notify(f"{count} job{'' if count == 1 else 's'} added")
             screen.view.feed.look()
 

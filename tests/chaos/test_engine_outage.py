@@ -188,3 +188,23 @@ def test_runner_that_left_while_the_engine_was_away_is_followed_by_one_that_star
     workdir.let_go(long)
     assert runner.ends() == 0
     assert workdir.codes() == {"long": "succeeded"}
+
+
+def test_outputs_that_are_stored_again_after_an_outage_are_those_of_the_run_that_had_ended(
+    engine: PrivateEngine, workdir: WorkDirectory, tmp_path: Path
+):
+    study = make_study(tmp_path / "study", {"make": action(shell("echo made > made.txt"), "made.txt")})
+    make = workdir.add(study, "make")["make"]
+    manifest = workdir.medium / "workspaces/test/metadata/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("damaged")
+    workdir.run(code=1)
+    assert workdir.codes() == {"make": "internal_error"}
+
+    engine.terminate()
+    engine.start_again()
+    manifest.unlink()
+    workdir.cli("jobs", "retry", make)
+    assert workdir.codes() == {"make": "succeeded"}
+    assert workdir.history(make).count("executing") == 1
+    assert workdir.leftovers() == []

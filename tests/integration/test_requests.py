@@ -131,7 +131,7 @@ def test_the_time_of_a_job_is_the_clock_s_when_none_is_given(place: Place) -> No
 # Nothing to do.
 
 
-def test_a_job_server_is_told_by_one_row_that_there_is_nothing_to_do(place: Place) -> None:
+def test_one_row_says_that_there_is_nothing_to_do(place: Place) -> None:
     place.succeed_all(place.submit("run_all").jobs)
 
     submission = place.submit("run_all", id="request2")
@@ -152,12 +152,15 @@ def test_the_row_that_tells_of_nothing_to_do_is_nobody_s_latest_job(place: Place
     assert clean.wait_for_job_ids == (extract.id,)
 
 
-def test_a_local_request_with_nothing_to_do_leaves_no_row(place: Place) -> None:
+def test_a_local_request_with_nothing_to_do_has_such_a_row_too(place: Place) -> None:
     place.submit("extract")
-    submission = place.create(place.local("extract"))
-    assert submission.jobs == ()
-    assert submission.plan is not None
-    assert submission.plan.nothing_to_do == "Nothing to do: everything requested is already under way"
+    request = place.local("extract")
+    submission = place.create(request)
+    (row,) = place.stored(request.id)
+    assert submission.jobs == (row,)
+    assert submission.runnable == ()
+    assert (row.action, row.state) == ("extract", State.SUCCEEDED)
+    assert row.status_message == "Nothing to do: everything requested is already under way"
 
 
 # Cancelling.

@@ -2,12 +2,14 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from jobrunner_cli.engine import settings as settings_module
-from jobrunner_cli.engine.endings import ALREADY_FINISHED
+from jobrunner_cli.engine.endings import ALREADY_FINISHED, ended_by
 from jobrunner_cli.engine.running.board import Board
+from jobrunner_cli.engine.scheduling import decide
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import intents
 from jobrunner_cli.engine.store.database import Database
@@ -125,3 +127,48 @@ def test_what_a_killed_job_had_is_kept_unless_it_never_started(make_board):
     board, _ = make_board(make_job("ran", C.KILLED_BY_ADMIN, started_at=5), make_job("waited", C.KILLED_BY_ADMIN))
     board.refresh()
     assert [job.id for job in board.ended_with_leftovers(["ran", "waited"], {})] == ["waited"]
+
+
+def test_of_jobs_made_in_the_same_second_the_first_row_is_the_older_one(make_board):
+    names = ["d", "b", "e", "a", "c"]
+    board, _ = make_board(*(make_job(name) for name in names))
+    for expected in names:
+        board.refresh()
+        decisions = decide(board.views(), replace(board.world(None, draining=False), max_workers=1, provision_ahead=0))
+        started = [each.job_id for each in decisions if each.path == (C.PREPARING,)]
+        assert started == [expected]
+        board.write([Decision(job_id=expected, path=(C.CANCELLED_BY_USER,))])
+
+
+def test_a_job_that_lacks_now_workers_and_now_database_workers_waits_for_capacity_all_the_while(make_board):
+    board, _ = make_board(make_job("j", C.WAITING_ON_DEPENDENCIES, requires_db=True))
+    board.refresh()
+    board.write([Decision(job_id="j", path=(C.WAITING_ON_WORKERS,))])
+    since = board.view("j").code_since
+    for code in (C.WAITING_ON_DB_WORKERS, C.WAITING_ON_WORKERS, C.WAITING_ON_DB_WORKERS):
+        board.write([Decision(job_id="j", path=(code,))])
+        assert board.view("j").code is code
+        assert board.view("j").code_since == since
+    board.write([Decision(job_id="j", path=(C.WAITING_PAUSED,))])
+    paused_since = board.view("j").code_since
+    assert paused_since > since
+    board.write([Decision(job_id="j", path=(C.WAITING_ON_WORKERS,))])
+    assert board.view("j").code_since > paused_since
+
+
+def test_a_job_that_is_marked_as_cancelled_is_to_be_ended(make_board):
+    board, conn = make_board(make_job("j", C.EXECUTING, cancelled=True), make_job("other", C.EXECUTING))
+    wish = ask(conn, IntentKind.KILL, "j")
+    board.refresh()
+    assert [intent.kind for intent in board.view("j").intents] == [IntentKind.CANCEL, IntentKind.KILL]
+    board.write([ended_by(board.view("j"), board.view("j").intents[0], effect=None)])
+    assert board.ended == {"j": C.CANCELLED_BY_USER}
+    assert intents.intent_by_id(conn, wish).answer == "done"
+    assert board.view("other").intents == ()
+
+
+def test_a_row_whose_state_and_code_are_unknown_is_not_an_active_job(make_board, tmp_path):
+    board, _ = make_board(make_job("good"), make_job("odd"))
+    damage(tmp_path / "db.sqlite", "UPDATE job SET state = 'sleeping', status_code = 'dreaming' WHERE id = 'odd'")
+    board.refresh()
+    assert list(board.jobs) == ["good"]

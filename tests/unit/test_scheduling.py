@@ -211,6 +211,15 @@ def test_a_database_job_that_waits_for_long_leaves_the_workers_it_does_not_need_
     assert names == ["j0", "j1"]
 
 
+def test_without_database_slots_no_database_job_starts_and_none_keeps_workers_from_others():
+    database = make_job("db", C.WAITING_ON_DB_WORKERS, requires_db=True, code_since=0.0, created_at=1)
+    other = make_job("other", created_at=2)
+    world = make_world(max_workers=1, max_db_workers=0)
+    assert started(decide([database, other], world)) == ["other"]
+    assert started(decide([database], world)) == []
+    assert explain(database, [database], world)[0] == "there are no database slots"
+
+
 def test_a_job_heavier_than_the_machine_runs_alone():
     heavy = make_job("heavy", weight=Fraction(9))
     assert started(decide([heavy], make_world(max_workers=2))) == ["heavy"]

@@ -5,6 +5,7 @@ Kept in memory between looks and read anew when another process has committed. A
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -18,19 +19,11 @@ from jobrunner_cli.engine.running.holds import Holds
 from jobrunner_cli.engine.running.rows import Rows
 from jobrunner_cli.engine.running.second_chances import finalize_again
 from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
-from jobrunner_cli.engine.states import KEPT_CODES, State, StatusCode, state_of
+from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.time_limits import TimeLimits
 from jobrunner_cli.engine.tracing import Tracing
-from jobrunner_cli.engine.work import (
-    ActiveJob,
-    Decision,
-    EffectKind,
-    Intent,
-    IntentKind,
-    Outcome,
-    Snapshot,
-)
+from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Intent, IntentKind, Outcome, Snapshot
 from jobrunner_cli.engine.world import Shortage, World
 
 if TYPE_CHECKING:
@@ -79,6 +72,7 @@ class Board:
         #: places where nothing new may start for want of space
         self.shortages: tuple[Shortage, ...] = ()
         self._tracks: dict[str, Track] = {}
+        self._numbers = itertools.count()
         self._views: dict[str, tuple[object, ActiveJob]] = {}
         self._ended_codes: dict[str, StatusCode] = {}
         self._intents: Mapping[str, tuple[Intent, ...]] = {}
@@ -114,15 +108,18 @@ class Board:
         """Read the table, and write nothing: enough for somebody who only wants the picture."""
         conn = self._database.connection
         rows = self.rows.active()
-        self._intents = intents.open_intents(conn)
+        self._intents = self.rows.wishes(rows)
         if self._only is not None:
             self._named = frozenset(self._only(rows))
         self.jobs = {job.id: job for job in rows if self._concerns(job)}
         awaited = {needed for job in self.jobs.values() for needed in job.wait_for_job_ids} - set(self.jobs)
         self._ended_codes = dict(queries.codes_of(conn, awaited))
         self._holds = Holds.read(conn)
-        for job_id in [job_id for job_id, job in self.jobs.items() if job.status_code is StatusCode.FINALIZING]:
-            if self.track(job_id).outcome is None and not self.rows.read_verdict(job_id, self.track(job_id)):
+        for job_id, job in list(self.jobs.items()):
+            # Tracks are numbered as they are made, and the rows come in the order in which they were.
+            track = self.track(job_id)
+            unread = job.status_code is StatusCode.FINALIZING and track.outcome is None
+            if unread and not self.rows.read_verdict(job_id, track):
                 del self.jobs[job_id]
 
     def _may_move(self, job_id: str) -> bool:
@@ -160,7 +157,7 @@ class Board:
         """What is remembered of a job."""
         track = self._tracks.get(job_id)
         if track is None:
-            track = self._tracks[job_id] = Track()
+            track = self._tracks[job_id] = Track(number=next(self._numbers))
         return track
 
     def drop_track(self, job_id: str) -> None:
@@ -271,12 +268,9 @@ class Board:
         return {} if context is None else {"trace_context": context}
 
     def _take_over(self, job: Job) -> None:
-        state = state_of(job.status_code)
-        if state in {State.PENDING, State.RUNNING}:
+        if job.status_code in ACTIVE_CODES:
+            self.track(job.id).move(self.jobs[job.id], job)
             self.jobs[job.id] = job
-            if state is State.PENDING:
-                track = self.track(job.id)
-                track.failed_start, track.outcome, track.overuse = None, None, None
             return
         self.jobs.pop(job.id, None)
         self._views.pop(job.id, None)

@@ -260,6 +260,8 @@ class Controller:
             inputs = self._board.rows.inputs_of(job) if job is not None and kind is EffectKind.PREPARE else ()
             if job is not None and kind is EffectKind.PUBLISH:
                 self._board.rows.recall(job, track)
+            if job is not None and kind is EffectKind.FINALIZE:
+                track.had_ended = self._board.rows.had_ended(job)
             track.begin(kind, cause, time.monotonic())
             if kind is EffectKind.HALT:
                 # Wanted until it is done, however often that fails.
@@ -377,8 +379,6 @@ class Controller:
                 track.not_before = time.monotonic() + seconds
                 self._board.note(done.job_id, message)
             case Decision():
-                if done.kind is EffectKind.START:
-                    track.failed_start = str(error)
                 self._carry_out([follows])
             case None:
                 track.has_leftovers = True

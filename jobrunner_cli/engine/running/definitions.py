@@ -91,9 +91,7 @@ def _environment(job: Job, settings: Settings, image: str) -> dict[str, str]:
     environment["DATABASE_URL"] = url
     if settings.temp_database_name:
         environment["TEMP_DATABASE_NAME"] = settings.temp_database_name
-    if settings.presto_tls_cert_path is not None and settings.presto_tls_key_path is not None:
-        environment["PRESTO_TLS_CERT"] = settings.presto_tls_cert_path.read_text()
-        environment["PRESTO_TLS_KEY"] = settings.presto_tls_key_path.read_text()
+    environment |= settings.presto_files()
     if settings.emis_organisation_hash:
         environment["EMIS_ORGANISATION_HASH"] = settings.emis_organisation_hash
     return environment

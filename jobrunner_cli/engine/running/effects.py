@@ -123,20 +123,22 @@ class Effects:
         return None
 
     def finalize(
-        self, job: JobDefinition, failed_start: str | None, stop: Event, *, tally: Tally | None = None
+        self, job: JobDefinition, stop: Event, *, had_ended: bool = False, tally: Tally | None = None
     ) -> Outcome | Lost:
-        """Match, check, hash and stage the outputs, and say how the job ended. Nothing is in place after this."""
+        """Match, check, hash and stage the outputs, and say how the job ended. Nothing is in place after this.
+
+        `had_ended` says that the end of its command was believed before, whatever the engine has done since.
+        """
         self._refuse_absent(job.workspace)
-        if failed_start is None:
-            # An engine that shuts down ends its containers after it has stopped to listen: if it answers a new
-            # connection now, the container ended by itself.
-            self._executor.check()
+        # An engine that shuts down ends its containers after it has stopped to listen: if it answers a new
+        # connection now, the container ended by itself.
+        self._executor.check()
         detail = self._executor.inspect(job.id)
         if detail is None or detail.state is ContainerState.RUNNING:
             return Lost(reason="its container disappeared")
-        if detail.state is ContainerState.CREATED and failed_start is None:
+        if detail.state is ContainerState.CREATED:
             return Lost(reason="its command was not started")
-        if detail.state is ContainerState.EXITED and self._went_down_under(detail):
+        if not had_ended and self._went_down_under(detail):
             return Lost(reason="the engine went down while it ran")
         directory, stores = self._directory(job), self._stores(job)
         if self._transport.depends_on_boot and not layout.is_prepared(directory):
@@ -155,7 +157,6 @@ class Effects:
             detail,
             matched,
             outputs,
-            failed_start=failed_start,
             ended_for=overuse.noted(directory),
             finalized_at=finalized_at,
             mask=self._masker.mask,

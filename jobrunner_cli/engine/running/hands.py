@@ -76,8 +76,8 @@ class Hands:
             case EffectKind.START:
                 return lambda: effects.start(outline(job, self._settings))
             case EffectKind.FINALIZE:
-                failed_start = track.failed_start
-                return lambda: effects.finalize(outline(job, self._settings), failed_start, stop, tally=tally)
+                had_ended = track.had_ended
+                return lambda: effects.finalize(outline(job, self._settings), stop, had_ended=had_ended, tally=tally)
             case EffectKind.PUBLISH:
                 outcome = track.outcome
                 if outcome is None:

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.errors import ConfigurationError
-from jobrunner_cli.engine.store import queries
-from jobrunner_cli.engine.work import InputFile
+from jobrunner_cli.engine.states import ACTIVE_CODES, StatusCode
+from jobrunner_cli.engine.store import intents, queries
+from jobrunner_cli.engine.work import InputFile, Intent, IntentKind
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.running.tracks import Track
@@ -29,12 +30,28 @@ class Rows:
         self._damaged: set[str] = set()
 
     def active(self) -> list[Job]:
-        """The active rows that can be read."""
+        """The active rows that can be read, and whose state is one of those that there are."""
         conn = self._database.connection
         try:
-            return queries.active_jobs(conn)
+            found = queries.active_jobs(conn)
         except ConfigurationError:
-            return [job for job_id in queries.active_ids(conn) if (job := self.one(job_id)) is not None]
+            found = [job for job_id in queries.active_ids(conn) if (job := self.one(job_id)) is not None]
+        for job in found:
+            if job.status_code not in ACTIVE_CODES:
+                self._report_damage(job.id, ValueError("neither its state nor its status code is known"))
+        return [job for job in found if job.status_code in ACTIVE_CODES]
+
+    def wishes(self, active: Iterable[Job]) -> dict[str, tuple[Intent, ...]]:
+        """Job id -> what is wanted of it: the open intents, and the end of active jobs that are marked as cancelled.
+
+        The mark is that of an older program, which ended such a job at its next look. It has no number to be answered.
+        """
+        found = intents.open_intents(self._database.connection)
+        for job in active:
+            if job.cancelled:
+                marked = Intent(id=0, kind=IntentKind.CANCEL, job_id=job.id)
+                found[job.id] = (marked, *found.get(job.id, ()))
+        return found
 
     def one(self, job_id: str) -> Job | None:
         """A row, if there is one and it can be read."""
@@ -68,6 +85,12 @@ class Rows:
         return tuple(
             InputFile(path=path, action=action) for action, source in latest.items() for path in sorted(source.outputs)
         )
+
+    def had_ended(self, job: Job) -> bool:
+        """Whether the end of this run was believed before: an operator has it stored again after an internal error."""
+        steps = queries.history_of(self._database.connection, job.id)
+        again_at = max((step.at for step in steps if step.from_code is StatusCode.INTERNAL_ERROR), default=0)
+        return again_at > 0 and again_at // 10**9 >= (job.started_at or 0)
 
     def recall(self, job: Job, track: Track) -> None:
         """Have at hand what the last success of a job's action stored; if the manifest has to be completed, also what

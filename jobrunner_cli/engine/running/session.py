@@ -110,6 +110,9 @@ def runner(
         own_lock.acquire()
     with _releasing(own_lock), Database(settings.database_path) as database, ExitStack() as open_until_end:
         owner = workdir_id(settings.workdir)
+        if not settings.using_dummy_data_backend:
+            # Found out now rather than by each job that needs them.
+            settings.presto_files()
         if check_engine:
             executor.check()
         weights = load_weights(settings.job_resource_weights)

@@ -8,7 +8,6 @@ from jobrunner_cli.engine.endings import ended_by, started_over
 from jobrunner_cli.engine.errors import (
     ContainerMissingError,
     DiskFullError,
-    ExecutorError,
     ExecutorUnavailableError,
     JobrunnerError,
 )
@@ -69,14 +68,6 @@ def after_failure(job: ActiveJob, kind: EffectKind, error: Exception, attempts: 
         return None
     if kind is EffectKind.START and isinstance(error, ContainerMissingError):
         return after_loss(job, Lost(reason="its container disappeared"))
-    if kind is EffectKind.START and isinstance(error, ExecutorError):
-        return Decision(
-            job_id=job.id,
-            path=(StatusCode.EXECUTING, StatusCode.EXECUTED, StatusCode.FINALIZING),
-            message="Storing outputs",
-            cause="the command could not be started",
-            effect=EffectKind.FINALIZE,
-        )
     return Decision(
         job_id=job.id, path=(StatusCode.INTERNAL_ERROR,), message=_internal_error(error), cause=f"{kind.value} failed"
     )

@@ -12,6 +12,8 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.jobfiles.tally import Tally
+from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
+from jobrunner_cli.engine.states import State, state_of
 from jobrunner_cli.engine.work import ActiveJob, ContainerState, EffectKind, Intent, Outcome, RecordedOutputs, Snapshot
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class EffectDone:
 class Track:
     """The loop's memory of one job."""
 
+    #: its place among the rows
+    number: int = 0
+    #: UNIX seconds since which capacity holds it up, where it has been under both codes of that
+    held_up_since: float | None = None
     in_flight: EffectKind | None = None
     #: set to have the effect in flight broken off
     stop: Event = field(default_factory=Event)
@@ -56,13 +62,13 @@ class Track:
     provisioned: bool = False
     #: a waiting job has a directory or a container, in whatever state
     has_leftovers: bool = False
-    #: why the container could not be started
-    failed_start: str | None = None
     #: how far the effect in flight is, counted by its thread; and when, in monotonic seconds, that was last told
     tally: Tally = field(default_factory=Tally)
     progress_told_at: float = 0.0
     #: why it is to be ended: it takes up more disk than it may
     overuse: str | None = None
+    #: the end of its command was believed before, whatever the engine has done since
+    had_ended: bool = False
     #: the stored verdict
     outcome: Outcome | None = None
     #: what the action's last success stored, and, if the manifest has to be completed, what all jobs of the workspace did
@@ -76,9 +82,19 @@ class Track:
         self.tally = Tally()
         self.stop.clear()
 
+    def move(self, before: Job, after: Job) -> None:
+        """Remember what a step does not tell afterwards: both codes of a lack of capacity are one wait."""
+        if not {before.status_code, after.status_code} <= WAITS_FOR_CAPACITY:
+            self.held_up_since = None
+        elif self.held_up_since is None:
+            self.held_up_since = before.status_code_updated_at / 1e9
+        if state_of(after.status_code) is State.PENDING:
+            self.outcome, self.overuse = None, None
+
     def state(self) -> tuple[object, ...]:
         """What the scheduler's view depends on."""
         return (
+            self.held_up_since,
             self.in_flight,
             self.effect_ended_at,
             self.not_before,
@@ -130,7 +146,8 @@ def active_job(
         wait_for=tuple(job.wait_for_job_ids or ()),
         needs=tuple(job.requires_outputs_from or ()),
         created_at=job.created_at,
-        code_since=job.status_code_updated_at / 1e9,
+        number=track.number,
+        code_since=job.status_code_updated_at / 1e9 if track.held_up_since is None else track.held_up_since,
         weight=weight,
         restarts=job.restarts,
         intents=intents,

@@ -8,7 +8,6 @@ from jobrunner_cli.engine.jobfiles.matching import Matched
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.work import (
     ContainerDetail,
-    ContainerState,
     JobDefinition,
     Outcome,
     StoredOutput,
@@ -27,7 +26,8 @@ DATABASE_EXIT_CODES = {
 _SHELL_CODES = {126: "usually a command that cannot be executed", 127: "usually a command that is not in the image"}
 
 _KILLED = 137
-_NOT_STARTED = 127
+#: What stands for the code of a container that has ended without one.
+_UNKNOWN = 255
 
 
 def judge(
@@ -36,18 +36,13 @@ def judge(
     matched: Matched,
     outputs: Sequence[StoredOutput],
     *,
-    failed_start: str | None,
     ended_for: str | None = None,
     finalized_at: int,
     mask: Callable[[str], str],
 ) -> Outcome:
-    """The outcome of a job whose container has ended, was ended by the runner (`ended_for` says why), or could not be
-    started (`failed_start` says why).
-    """
-    exit_code = detail.exit_code
-    if exit_code is None or (detail.state is ContainerState.CREATED and exit_code == 0):
-        exit_code = _NOT_STARTED
-    code, message, hint = _verdict(job, detail, matched, outputs, exit_code, failed_start, ended_for)
+    """The outcome of a job whose container has ended by itself, or was ended by the runner (`ended_for` says why)."""
+    exit_code = _UNKNOWN if detail.exit_code is None else detail.exit_code
+    code, message, hint = _verdict(job, detail, matched, outputs, exit_code, ended_for)
     return Outcome(
         code=code,
         message=mask(message),
@@ -69,14 +64,13 @@ def _verdict(
     matched: Matched,
     outputs: Sequence[StoredOutput],
     exit_code: int,
-    failed_start: str | None,
     ended_for: str | None,
 ) -> tuple[StatusCode, str, str | None]:
     if ended_for is not None:
         hint = "what its patterns matched is stored; have it take less, or ask for a higher limit"
         return StatusCode.NONZERO_EXIT, f"Job was ended: {ended_for}", hint
     if exit_code != 0:
-        reason = _reason(job, detail, exit_code, failed_start)
+        reason = _reason(job, detail, exit_code)
         message = f"Job exited with an error: {reason}"
         return StatusCode.NONZERO_EXIT, message, f"its log says more: jobrunner jobs logs {job.id}"
     if matched.unmatched_patterns:
@@ -90,9 +84,7 @@ def _verdict(
     return StatusCode.SUCCEEDED, "Completed successfully", None
 
 
-def _reason(job: JobDefinition, detail: ContainerDetail, exit_code: int, failed_start: str | None) -> str:
-    if failed_start is not None:
-        return failed_start
+def _reason(job: JobDefinition, detail: ContainerDetail, exit_code: int) -> str:
     if detail.out_of_memory:
         return f"ran out of memory (limit {size_text(job.memory_limit)})"
     if exit_code == _KILLED:

@@ -139,5 +139,9 @@ def _run() -> int:
     except Exception as bug:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if isinstance(bug, UnicodeEncodeError) and any(bug.object in word for word in sys.argv[1:]):
+            # Names of files may be any bytes; whatever else is given by name is text.
+            diagnostics.usage(f"{bug.object!r} is not text", "jobrunner")
+            return ExitCode.USAGE
         diagnostics.bug(bug, TRACEBACK_VARIABLE)
         return ExitCode.FAILED

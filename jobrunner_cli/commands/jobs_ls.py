@@ -72,8 +72,11 @@ def ls(
     if watch:
         _watch(settings, wanted, most, write=write, utc=utc, as_json=as_json)
         return
+    damaged: list[str] = []
     with reading(settings) as database:
-        found = filtered_jobs(database.connection, wanted, limit=None if most is None else most + 1)
+        found = filtered_jobs(database.connection, wanted, limit=None if most is None else most + 1, damaged=damaged)
+    for text in damaged:
+        diagnostics.notice(f"Left out: {text}")
     jobs = found[:most]
     if len(found) > len(jobs):
         diagnostics.notice(f"There are more than {most} jobs; --limit shows more of them.")

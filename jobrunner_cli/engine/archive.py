@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.errors import JobRequestError
+from jobrunner_cli.engine.errors import JobFilesError, JobRequestError
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
@@ -44,7 +44,18 @@ def marker_of(settings: Settings, workspace: str) -> Path:
 
 
 def why_absent(settings: Settings, workspace: str) -> Absence | None:
-    """Why nothing can run in a workspace: it is archived, or just becoming so or coming back; None if it is there."""
+    """Why nothing can run in a workspace: it is archived, or just becoming so or coming back; None if it is there.
+
+    Raises JobFilesError if that cannot be looked at.
+    """
+    try:
+        return _why_absent(settings, workspace)
+    except OSError as error:
+        msg = f"whether workspace {workspace} is archived cannot be seen: {error.filename}: {error.strerror}"
+        raise JobFilesError(msg, hint="jobrunner doctor looks at the stores") from error
+
+
+def _why_absent(settings: Settings, workspace: str) -> Absence | None:
     try:
         handle = os.open(marker_of(settings, workspace), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

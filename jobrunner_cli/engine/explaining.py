@@ -125,7 +125,9 @@ def _capacity_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -
         kinds.append(("database", "MAX_DB_WORKERS", world.max_db_workers, on_database))
     for kind, setting, slots, holders in kinds:
         used = sum((other.weight for other in holders), Fraction(0))
-        if used and used + job.weight > slots:
+        if not slots:
+            found.append(Reason(text=f"there are no {kind} slots", change=f"{setting} says how many there are"))
+        elif used and used + job.weight > slots:
             found.append(
                 Reason(
                     text=f"it needs {_units(job.weight)} of {slots} {kind} slots, "

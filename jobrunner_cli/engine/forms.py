@@ -9,6 +9,8 @@ from typing import Any
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LARGEST = 2**63 - 1
+#: The largest number that has a meaning for anything here: seconds are thirty years then, and threads can wait for it.
+_MOST = 10**9
 _DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -20,7 +22,11 @@ Parse = Callable[[str, Path], Any]
 
 
 def parse_text(text: str, base: Path) -> str:
-    """Any text."""
+    """Any text. Raises MalformedError for bytes that are none, which an environment may have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise MalformedError("text in UTF-8") from None
     return text
 
 
@@ -57,12 +63,12 @@ def parse_bool(text: str, base: Path) -> bool:
     raise MalformedError("true or false")
 
 
-def whole(least: int) -> Parse:
-    """A whole number that is no less than this."""
+def whole(least: int, most: int | None = None) -> Parse:
+    """A whole number that is no less than this, and no more than that."""
 
     def parse(text: str, base: Path) -> int:
-        form = f"a whole number, {least} or more"
-        if re.fullmatch(r"\+?[0-9]{1,18}", text) is None or int(text) < least:
+        form = f"a whole number, {least} or more" if most is None else f"a whole number from {least} to {most}"
+        if re.fullmatch(r"\+?[0-9]{1,18}", text) is None or not least <= int(text) <= (most or _LARGEST):
             raise MalformedError(form)
         return int(text)
 
@@ -70,12 +76,14 @@ def whole(least: int) -> Parse:
 
 
 def parse_positive(text: str, base: Path) -> float:
-    """A finite number above 0. Raises MalformedError."""
+    """A number above 0, and not above what can be waited for in seconds. Raises MalformedError."""
     form = "a number above 0"
     if re.fullmatch(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text) is None:
         raise MalformedError(form)
     value = float(text)
-    if not 0 < value < float("inf"):
+    if value > _MOST:
+        raise MalformedError(f"a number up to {_MOST}")
+    if not value > 0:
         raise MalformedError(form)
     return value
 
@@ -186,4 +194,4 @@ def parse_database_url(text: str, base: Path) -> str:
         complete = False
     if not complete:
         raise MalformedError(form)
-    return text
+    return parse_text(text, base)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,17 @@ def read_dotenv(path: Path, problems: list[str]) -> Mapping[str, str]:
     from dotenv.parser import parse_stream
 
     try:
-        with path.open(encoding="utf-8") as stream:
-            broken = [binding.original.line for binding in parse_stream(stream) if binding.error]
+        # A mark at its beginning would become a part of the first name, which then nobody knows.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         problems.append(f"{path} cannot be read: {reason}")
         return {}
+    broken = [binding.original.line for binding in parse_stream(StringIO(text)) if binding.error]
     if broken:
         problems.extend(f"{path}, line {line}: not of the form NAME=value" for line in broken)
         return {}
-    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
 
 
 def read_config(path: Path, problems: list[str]) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -160,14 +161,29 @@ class Settings:
         except metadata.PackageNotFoundError:
             return "unknown"
 
+    def presto_files(self) -> Mapping[str, str]:
+        """What a job gets of the files for a Presto database, by its variable there; empty if there are none.
+
+        Raises ConfigurationError, naming the setting, if one cannot be read.
+        """
+        return {variable: _content(name, path) for variable, name, path in self._presto_paths()}
+
+    def _presto_paths(self) -> Iterator[tuple[str, str, Path]]:
+        paths = {"PRESTO_TLS_CERT": self.presto_tls_cert_path, "PRESTO_TLS_KEY": self.presto_tls_key_path}
+        yield from ((variable, f"{variable}_PATH", path) for variable, path in paths.items() if path is not None)
+
     def secrets(self) -> Iterator[str]:
-        """Everything that must not be seen in a log, an error or on the wire: secret values and passwords in them."""
+        """Everything that must not be seen in a log, an error or on the wire: secret values, passwords in them, and what
+        is in files that jobs get."""
         for variable in VARIABLES:
             value = getattr(self, variable.field)
             if variable.secret and value is not None:
                 yield value
         for url in self.database_urls.values():
             yield from _passwords(url)
+        for _, name, path in self._presto_paths():
+            with suppress(ConfigurationError):
+                yield _content(name, path)
 
 
 def _component(name: str) -> str:
@@ -175,6 +191,16 @@ def _component(name: str) -> str:
         msg = f"a workspace cannot be called {name!r}"
         raise UsageError(msg)
     return name
+
+
+def _content(name: str, path: Path) -> str:
+    """The text of a file that a setting names. Raises ConfigurationError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        msg = f"{name} names {path}, which cannot be read: {reason}"
+        raise ConfigurationError(msg, hint="correct the setting, or who may read the file") from None
 
 
 def _passwords(url: str) -> Iterator[str]:
@@ -305,6 +331,12 @@ def _contradictions(values: Mapping[str, Any], problems: list[str]) -> None:
     if len(given) == 1:
         (missing,) = set(pair) - set(given)
         problems.append(f"{given[0].upper()} is set without {missing.upper()}: set both or neither")
+    stores = [os.path.realpath(values[f"{level}_privacy_storage_base"]) for level in ("high", "medium")]
+    if stores[0] == stores[1]:
+        # What may not be in the one would be taken away from the other.
+        problems.append(
+            f"HIGH_PRIVACY_STORAGE_BASE and MEDIUM_PRIVACY_STORAGE_BASE are the same directory: {stores[0]}"
+        )
 
 
 def _force(values: dict[str, Any], sources: dict[str, str]) -> None:

@@ -96,7 +96,7 @@ def _outputs(typed: str, given: Given) -> Iterator[Suggestion]:
 
     with _table(_settings()) as conn:
         stored = names.outputs_of(conn, (given.get("job") or [""])[-1].strip())
-    levels: Mapping[str, str] = json.loads(stored or "{}")
+    levels: Mapping[str, str] = json.loads(stored or "{}") or {}
     for path, level in sorted(levels.items()):
         yield path, str(level).replace("_", " ")
     if typed:

@@ -30,6 +30,8 @@ from jobrunner_cli.engine.forms import (
 
 #: What a runner that is root uses for its jobs in place of its own ids: `nobody` on every Linux.
 UNPRIVILEGED_ID = 65534
+#: The kernel takes the one above for "no change".
+_LARGEST_ID = 2**32 - 2
 
 #: The least that Docker gives a container.
 _LEAST_MEMORY = 6 * 2**20
@@ -290,14 +292,14 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         name="DOCKER_USER_ID",
-        parse=whole(0),
+        parse=whole(0, _LARGEST_ID),
         derive=_unprivileged(os.getuid),
         default_text=f"the runner's own, or {UNPRIVILEGED_ID} for a runner that is root",
         help="the user id of jobs",
     ),
     Variable(
         name="DOCKER_GROUP_ID",
-        parse=whole(0),
+        parse=whole(0, _LARGEST_ID),
         derive=_unprivileged(os.getgid),
         default_text=f"the runner's own, or {UNPRIVILEGED_ID} for a runner that is root",
         help="the group id of jobs",

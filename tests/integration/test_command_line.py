@@ -176,6 +176,14 @@ def test_malformed_settings_are_all_named_before_anything_happens(words: list[st
     assert list(workdir.iterdir()) == []
 
 
+@pytest.mark.parametrize("line", ["jobs show x", "jobs show x/y", "workspaces show x", "jobs ls --workspace x"])
+def test_name_that_is_not_text_is_a_mistake(line: str, workdir: Path):
+    jobrunner("migrate")
+    told = jobrunner(*f"{line}\udcff".split(), code=2).stderr.splitlines()
+    assert told[0].endswith("\\udcff' is not text")
+    assert told[1].startswith("  hint: ")
+
+
 @pytest.mark.parametrize(
     "words",
     [["images", "ls"], ["images", "pull", "python:v2"], ["run"], ["run", "--until-idle"], ["jobs", "logs", "job1"]],

@@ -123,6 +123,11 @@ def test_malformed_settings_are_a_finding_each_and_the_machine_is_looked_at(work
         ({"BACKEND": "tpp", "ALLOWED_GITHUB_ORGS": "*"}, "warning", "anybody's code may run on real data"),
         ({"BACKEND": "tpp"}, "warning", "DEFAULT_DATABASE_URL is not set"),
         (
+            {"BACKEND": "tpp", "PRESTO_TLS_CERT_PATH": "/no/cert", "PRESTO_TLS_KEY_PATH": "/no/key"},
+            "problem",
+            "PRESTO_TLS_CERT_PATH names /no/cert, which cannot be read",
+        ),
+        (
             {"BACKEND": "tpp", "DEFAULT_DATABASE_URL": "mssql://u:p4ssw0rd@h/db", "MAX_DB_WORKERS": "0"},
             "warning",
             "wait for ever",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,16 @@ def test_json_of_a_listing_has_the_keys_that_scripts_rely_on(jobs: Path):
     assert by_action["run"]["completed_at"] is None
     assert by_action["done"]["started_at"].endswith("Z")
     assert listed("--workspace", "nowhere") == []
+
+
+def test_row_that_cannot_be_read_is_named_and_the_others_are_listed(jobs: Path):
+    whole = listed()
+    with closing(sqlite3.connect(jobs / "db.sqlite")) as conn:
+        conn.execute("UPDATE job SET outputs = '{' WHERE id = ?", (whole[1]["id"],))
+        conn.commit()
+    done = jobrunner("jobs", "ls", "--json")
+    assert json.loads(done.stdout) == [whole[0], *whole[2:]]
+    assert done.stderr.startswith(f"Left out: the database has a damaged row in job, {whole[1]['id']}: column outputs")
 
 
 def test_listing_is_narrowed_by_workspace_state_and_number(jobs: Path):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine import requests
-from jobrunner_cli.engine.errors import DatabaseBusyError, ProjectValidationError, StaleCodelistError
+from jobrunner_cli.engine.errors import DatabaseBusyError, JobFilesError, ProjectValidationError, StaleCodelistError
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Database, connect
@@ -146,6 +146,16 @@ def test_a_bug_tells_the_user_nothing_and_the_log_everything(place: Place, caplo
         job = reported(place.create(broken))
     assert job.status_message == "JobRequestError: Internal error"
     assert "Traceback" in caplog.text
+
+
+def test_stores_that_cannot_be_looked_at_are_not_the_request_s_fault(place: Place) -> None:
+    archives = place.settings.high_privacy_archive_dir
+    archives.parent.mkdir(parents=True, exist_ok=True)
+    archives.write_text("not a directory")
+    with pytest.raises(JobFilesError, match=r"whether workspace test is archived cannot be seen: .*archives"):
+        place.submit("clean")
+    archives.unlink()
+    assert place.submit("clean").error is None
 
 
 def test_a_locked_database_is_not_the_request_s_fault(place: Place) -> None:

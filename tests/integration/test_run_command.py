@@ -361,6 +361,13 @@ def test_process_executor_is_refused_where_there_is_real_data(make_workdir):
     assert "EXECUTOR=docker" in refused.stderr
 
 
+def test_a_file_that_database_jobs_are_to_get_is_missed_at_the_start(make_workdir):
+    files = {"PRESTO_TLS_CERT_PATH": "/no/cert", "PRESTO_TLS_KEY_PATH": "/no/key"}
+    workdir = make_workdir("process", {"BACKEND": "tpp", "EXECUTOR": "docker", **files})
+    refused = workdir.cli("run", "--until-idle", code=3)
+    assert "PRESTO_TLS_CERT_PATH names /no/cert" in refused.stderr
+
+
 def test_secrets_of_the_runner_do_not_reach_jobs(workdir: WorkDirectory, tmp_path: Path):
     script = "env > environment.txt"
     study = make_study(tmp_path / "study", {"env": action(shell(script), high=["environment.txt"])})

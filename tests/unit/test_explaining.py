@@ -124,6 +124,12 @@ def test_expected_start_lets_those_before_it_run_first():
     assert seconds_until_start(jobs[2], jobs, make_world(max_workers=1), TIMES) == 120.0
 
 
+def test_a_database_job_without_database_slots_starts_at_no_time_and_is_in_nobodys_way():
+    jobs = [make_job("db", C.WAITING_ON_DB_WORKERS, requires_db=True, created_at=1), make_job("j", created_at=2)]
+    world = make_world(max_workers=1, max_db_workers=0)
+    assert [seconds_until_start(job, jobs, world, TIMES) for job in jobs] == [None, 0.0]
+
+
 @pytest.mark.parametrize(
     "world",
     [{"paused_since": "noon"}, {"paused_workspaces": {"ws": "noon"}}, {"paused_jobs": {"c": "noon"}}],

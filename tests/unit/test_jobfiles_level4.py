@@ -45,9 +45,9 @@ def test_other_types_are_held_back(tmp_path: Path, name: str) -> None:
 def test_the_limit_of_size_is_inclusive(tmp_path: Path) -> None:
     assert check(tmp_path, b"x" * (1 << 20), name="a.txt").message is None
     message = check(tmp_path, b"x" * ((1 << 20) + 1), name="a.txt").message
-    assert message is not None
-    assert "too large" in message
-    assert "1.00 MiB" in message
+    assert message == "The file is too large: 1,048,577 bytes, and the limit is 1,048,576"
+    message = check(tmp_path, b"x" * (3 << 20), name="a.txt").message
+    assert message == "The file is too large: 3.00 MiB, and the limit is 1.00 MiB"
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,17 @@ def test_a_damaged_one_is_named_with_advice_and_never_overwritten(job: Job, text
     assert (job.high / "a.csv").exists()
 
 
+def test_one_of_the_first_which_named_no_outputs_is_completed(job: Job) -> None:
+    put(job, "a.csv")
+    file = job.medium / "metadata/manifest.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"repo": "https://github.com/opensafely/x", "workspace": "ws"}))
+    record(job, output("a.csv"))
+    written = json.loads(file.read_text())
+    assert (written["workspace"], written["repo"]) == ("ws", "https://github.com/opensafely/x")
+    assert list(written["outputs"]) == ["a.csv"]
+
+
 def test_what_others_put_into_it_stays(job: Job) -> None:
     file = job.medium / "metadata/manifest.json"
     file.parent.mkdir(parents=True)

@@ -41,13 +41,13 @@ ODD_TEXTS = [
     "x" * 9000,
 ]
 ODD_JSON = {
-    "requires_outputs_from": [None, "[]", '["a", "b"]'],
-    "wait_for_job_ids": [None, "[]", '["xyz"]'],
-    "output_spec": [None, "{}", '{"highly_sensitive": {"a": "out/*.csv"}}'],
-    "outputs": [None, "{}", '{"out/\\u00e9.csv": "highly_sensitive"}'],
-    "unmatched_outputs": [None, "[]", '["a"]'],
-    "trace_context": [None, "{}", '{"traceparent": "00-1-2-01"}'],
-    "level4_excluded_files": [None, "{}", '{"a": "too large"}'],
+    "requires_outputs_from": [None, "", "null", "[]", '["a", "b"]'],
+    "wait_for_job_ids": [None, "", "null", "[]", '["xyz"]'],
+    "output_spec": [None, "", "null", "{}", '{"highly_sensitive": {"a": "out/*.csv"}}'],
+    "outputs": [None, "", "null", "{}", '{"out/\\u00e9.csv": "highly_sensitive"}'],
+    "unmatched_outputs": [None, "", "null", "[]", '["a"]'],
+    "trace_context": [None, "", "null", "{}", '{"traceparent": "00-1-2-01"}'],
+    "level4_excluded_files": [None, "", "null", "{}", '{"a": "too large"}'],
 }
 CODES = {
     "succeeded": [StatusCode.SUCCEEDED],
@@ -266,6 +266,16 @@ def test_what_is_no_database_of_jobrunners_is_refused_in_one_line(tmp_path: Path
         assert "\n" not in str(caught.value)
         with pytest.raises(ConfigurationError):
             ensure_migrated(tmp_path / name)
+
+
+def test_a_database_that_is_not_what_its_level_says_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 2, [])
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA user_version = 0")
+    with pytest.raises(ConfigurationError, match=r"db\.sqlite says that it is at level 0.*trace_context") as raised:
+        migrate(path)
+    assert "level-0" in (raised.value.hint or "")
 
 
 @pytest.mark.parametrize("lock", ["runner.lock", "sync.lock"])

@@ -283,6 +283,34 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
         conn.execute("UPDATE job SET outputs = '{\"cut off'")
         with pytest.raises(ConfigurationError, match=r"broken.*outputs"):
             queries.active_jobs(conn)
+        conn.execute("UPDATE job SET outputs = '[\"a.csv\"]'")
+        with pytest.raises(ConfigurationError, match=r"broken.*outputs"):
+            queries.active_jobs(conn)
+
+
+@pytest.mark.parametrize("empty", [None, "", "null"])
+def test_however_an_older_row_has_nothing_it_reads_as_empty(tmp_path: Path, empty: str | None) -> None:
+    names = "requires_outputs_from wait_for_job_ids output_spec unmatched_outputs trace_context level4_excluded_files"
+    with closing(new_database(tmp_path, make_job("old", StatusCode.SUCCEEDED, outputs={"a.csv": "x"}))) as conn:
+        for name in names.split():
+            conn.execute(f"UPDATE job SET {name} = ?", (empty,))
+        job = queries.job_by_id(conn, "old")
+        assert job is not None
+        assert (job.requires_outputs_from, job.wait_for_job_ids, job.unmatched_outputs) == ((), (), ())
+        assert (job.output_spec, job.level4_excluded_files, job.trace_context) == ({}, {}, None)
+        (recorded,) = queries.recorded_outputs(conn, "ws")
+        assert (recorded.levels, recorded.held_back) == ({"a.csv": "x"}, {})
+        conn.execute("UPDATE job SET outputs = ?", (empty,))
+        assert [job.outputs for job in queries.jobs_of_request(conn, "req")] == [{}]
+        assert queries.recorded_outputs(conn, "ws") == []
+
+
+def test_times_of_flags_read_however_they_were_written(tmp_path: Path) -> None:
+    with closing(new_database(tmp_path)) as conn:
+        times = {"a": "2023-11-14 22:13:20", "b": "2023-11-14T22:13:20.25Z", "c": 1700000000, "d": "once", "e": None}
+        conn.executemany("INSERT INTO flags VALUES (?, 'x', ?)", times.items())
+        found = {flag.id: flag.timestamp for flag in queries.flags(conn)}
+    assert found == {"a": 1700000000.0, "b": 1700000000.25, "c": 1700000000.0, "d": 0.0, "e": 0.0}
 
 
 def test_a_script_is_split_into_its_statements() -> None:

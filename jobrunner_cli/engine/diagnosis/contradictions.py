@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from jobrunner_cli.engine.diagnosis.findings import Finding, ok, problem, warning
+from jobrunner_cli.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
@@ -73,6 +74,10 @@ def _data(settings: Settings) -> Iterator[Finding]:
         yield problem(
             f"EXECUTOR=process is refused on backend {settings.backend}, which has real data", "set EXECUTOR=docker"
         )
+    try:
+        settings.presto_files()
+    except ConfigurationError as error:
+        yield problem(error.message, error.hint or "")
     if "default" not in settings.database_urls:
         yield warning(
             f"backend {settings.backend} has real data, but DEFAULT_DATABASE_URL is not set: no job can use it",

@@ -52,7 +52,7 @@ def check(path: str, handle: int, size: int, *, limits: Level4Limits, stop: thre
         kind = f"Files of type {printable(suffix)}" if suffix else "Files without a suffix"
         reasons.append(f"{kind} cannot be released (possible: {' '.join(REVIEWABLE_SUFFIXES)})")
     if size > limits.max_bytes:
-        reasons.append(f"The file is too large: {_amount(size)}, and the limit is {_amount(limits.max_bytes)}")
+        reasons.append(f"The file is too large: {_amounts(size, limits.max_bytes)}")
     if suffix != ".csv" or size > max(LARGEST_COUNTED, limits.max_bytes):
         return Level4Check(reasons=tuple(reasons))
     try:
@@ -79,6 +79,14 @@ def _csv_reasons(facts: CsvFacts, limits: Level4Limits) -> list[str]:
     if facts.widest > most_columns:
         reasons.append(f"The file has {facts.widest:,} columns, and the limit is {most_columns:,}")
     return reasons
+
+
+def _amounts(size: int, limit: int) -> str:
+    """A size and the limit that it is above, in bytes where they would read the same otherwise."""
+    of_file, of_limit = _amount(size), _amount(limit)
+    if of_file == of_limit:
+        of_file, of_limit = f"{size:,} bytes", f"{limit:,}"
+    return f"{of_file}, and the limit is {of_limit}"
 
 
 def _amount(size: int) -> str:

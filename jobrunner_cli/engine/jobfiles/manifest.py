@@ -55,6 +55,9 @@ def read(stores: WorkspaceStores) -> dict[str, Any]:
         found = json.loads(data)
     except ValueError as error:
         raise _damaged(stores, "it is not JSON") from error
+    if isinstance(found, dict) and "workspace" in found:
+        # The first manifests of existing installations named the workspace, and no outputs yet.
+        found.setdefault("outputs", {})
     entries = found.get("outputs") if isinstance(found, dict) else None
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
         raise _damaged(stores, "it has no outputs")

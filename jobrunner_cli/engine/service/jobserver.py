@@ -7,6 +7,7 @@ configured address whatever the server calls it. Nothing that the server sends i
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,8 @@ from jobrunner_cli.engine.errors import ConfigurationError, JobrunnerError, Unre
 
 if TYPE_CHECKING:
     import requests
+
+log = logging.getLogger(__name__)
 
 #: Characters of the server's own words that a message repeats.
 _MOST_WORDS = 300
@@ -88,6 +91,8 @@ class JobServer:
         self._mask = mask
         self._limits = limits or Limits()
         self._session = _session(token, user_agent)
+        #: what it has called itself in links, and was told in the log
+        self._other_hosts: set[str | None] = set()
 
     def job_requests(self, flags: str) -> Iterator[list[Any]]:
         """Every page of the backend's active job requests, newest first, as the server has them.
@@ -195,8 +200,12 @@ class JobServer:
             host, query = there.hostname, parse_qsl(there.query)
         except ValueError:
             raise self._error("names a next page that cannot be read") from None
-        if host != here.hostname:
-            raise self._error(f"says that the next page is on another host, {_printable(str(host))}: not followed")
+        if host != here.hostname and host not in self._other_hosts:
+            # A server behind a proxy may not know by which name it is asked.
+            self._other_hosts.add(host)
+            log.warning(
+                "%s", self._error(f"names another host, {self._own_words(str(host))}: asked here instead").message
+            )
         values = dict(query)
         values["backend"] = self._backend
         return urlencode(values)

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.mapper import id_list
@@ -43,11 +44,31 @@ class JobFilter:
         return self == JobFilter()
 
 
-def filtered_jobs(conn: Connection, wanted: JobFilter, *, limit: int | None = None) -> list[Job]:
-    """The jobs that a filter lets through: unfinished ones first, then finished ones, each newest first."""
+def filtered_jobs(
+    conn: Connection, wanted: JobFilter, *, limit: int | None = None, damaged: list[str] | None = None
+) -> list[Job]:
+    """The jobs that a filter lets through: unfinished ones first, then finished ones, each newest first.
+
+    What is wrong with a row that cannot be read goes to `damaged`; without it, it is raised as ConfigurationError.
+    """
     ids = filtered_ids(conn, wanted, limit=limit)
-    found = jobs_by_ids(conn, ids)
+    try:
+        found = jobs_by_ids(conn, ids)
+    except ConfigurationError:
+        if damaged is None:
+            raise
+        found = _readable(conn, ids, damaged)
     return [found[job_id] for job_id in ids if job_id in found]
+
+
+def _readable(conn: Connection, ids: Iterable[str], damaged: list[str]) -> dict[str, Job]:
+    found: dict[str, Job] = {}
+    for job_id in ids:
+        try:
+            found |= jobs_by_ids(conn, [job_id])
+        except ConfigurationError as error:
+            damaged.append(error.message)
+    return found
 
 
 def filtered_ids(conn: Connection, wanted: JobFilter, *, limit: int | None = None) -> list[str]:

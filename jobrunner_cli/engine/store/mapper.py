@@ -1,7 +1,8 @@
 """The minimal mapper between stored classes and rows: columns are fields, converted by their types.
 
-Enums are stored as their values, booleans as 0 and 1, tuples and mappings as JSON; an empty (NULL) column of a field
-that cannot be None reads as the type's empty value, because databases of existing installations have such rows.
+Enums are stored as their values, booleans as 0 and 1, tuples and mappings as JSON; an empty column (NULL, and for JSON
+also no text or `null`) of a field that cannot be None reads as the type's empty value, because databases of existing
+installations have such rows.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Stored(Protocol):
 
 
 S = TypeVar("S", bound=Stored)
+J = TypeVar("J", dict[str, Any], list[Any])
 Convert = Callable[[Any], Any]
 
 
@@ -76,11 +78,22 @@ def to_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), default=dict)
 
 
-def _json(text: str) -> Any:
+def _mapping(text: str) -> dict[str, Any] | None:
     # Most of the columns of most rows are empty, and a listing may have a hundred thousand rows.
-    if text == "{}":
-        return {}
-    return [] if text == "[]" else json.loads(text)
+    return {} if text == "{}" else _json(text, dict)
+
+
+def _tuple(text: str) -> tuple[Any, ...]:
+    return () if text == "[]" else tuple(_json(text, list) or ())
+
+
+def _json(text: str, kind: type[J]) -> J | None:
+    """The value of a JSON text; None for an empty one. Raises ValueError for another kind of value."""
+    value = json.loads(text) if text else None
+    if value is None or isinstance(value, kind):
+        return value
+    msg = f"a JSON {kind.__name__} was expected, not {text[:40]!r}"
+    raise ValueError(msg)
 
 
 def _nullable(convert: Convert) -> Convert:
@@ -98,9 +111,9 @@ def _conversions(hint: Any) -> tuple[Convert | None, Convert | None]:
         (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
     origin = typing.get_origin(hint) or hint
     if origin is tuple:
-        return _or_empty(lambda text: tuple(_json(text)), tuple), lambda value: to_json(list(value))
+        return _or_empty(_tuple, tuple), lambda value: to_json(list(value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return (_nullable(_json) if optional else _or_empty(_json, dict)), _nullable(to_json)
+        return (_nullable(_mapping) if optional else lambda text: _mapping(text or "") or {}), _nullable(to_json)
     if isinstance(origin, type) and issubclass(origin, Enum):
         return _nullable(origin), _nullable(lambda member: member.value)
     if origin is bool:

@@ -6,6 +6,7 @@ A crash at any point leaves a database at some level of `MIGRATIONS`, or an empt
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,7 +95,13 @@ def _bring_up(conn: Connection) -> MigrationReport:
     backup = _back_up(conn, level)
     conn.execute("PRAGMA journal_mode = WAL").fetchall()
     for following in range(level + 1, NEWEST_LEVEL + 1):
-        _apply(conn, statements(MIGRATIONS[following]), following)
+        try:
+            _apply(conn, statements(MIGRATIONS[following]), following)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            msg = f"{conn.path} says that it is at level {following - 1}, but has not that level's form: {error}"
+            raise ConfigurationError(msg, hint=f"as it was before, it is in {backup}") from error
     return _report(conn.path, level, backup)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from jobrunner_cli.engine.states import State, StatusCode, state_of
@@ -147,10 +148,17 @@ class SavedJobRequest:
 
 
 def _read_timestamp(row: sqlite3.Row) -> float:
+    """The time of a flag; a text, as SQLite's CURRENT_TIMESTAMP writes it into older tables, is in UTC."""
+    value = row["timestamp"]
     try:
-        return float(row["timestamp"])
+        return float(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return 0.0
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,7 @@ def _read_recorded(row: sqlite3.Row) -> RecordedOutputs | None:
     from jobrunner_cli.engine.work import RecordedOutputs
 
     try:
-        levels, held_back = json.loads(row["outputs"] or "{}"), json.loads(row["level4_excluded_files"] or "{}")
+        levels, held_back = (json.loads(row[name] or "{}") or {} for name in ("outputs", "level4_excluded_files"))
     except ValueError:
         return None
     if not levels or not isinstance(levels, dict) or not isinstance(held_back, dict):

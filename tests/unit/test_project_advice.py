@@ -85,6 +85,18 @@ def test_an_image_that_is_nearly_one(image: str, meant: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("image", ["ghcr.io/opensafely-core/python", "some.git", "-x"])
+def test_an_image_that_is_none_and_no_reusable_action_either(image: str) -> None:
+    (warning,) = warnings(project(action("a", f"{image}:v1 x", high("a.csv")), version=5))
+    assert f'"{image}" is none of the images, and no reusable action can have that name' in warning
+
+
+def test_levels_without_a_path() -> None:
+    assert warnings(project(action("a", "python:v1 x", "highly_sensitive: {}"), version=5)) == [
+        "line 6, action a, outputs: no path is given, so nothing that the action makes is kept"
+    ]
+
+
 @pytest.mark.parametrize(
     "name", ["cohort-joiner", "cohort-report", "matching", "diabetes-algo", "kaplan-meier-function"]
 )

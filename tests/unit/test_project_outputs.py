@@ -15,7 +15,7 @@ from support.projects import ACTION, accepted, action, problems, project
         ("[a.csv]", "must be a mapping with at least one of"),
         ("{}", "at least one output is needed"),
         ("{highly_sensitive: }", "at least one output is needed"),
-        ("{highly_sensitive: {}}", "at least one output is needed"),
+        ("{highly_sensitive: , moderately_sensitive: ~}", "at least one output is needed"),
         ("{sensitive: {a: a.csv}}", 'the key "sensitive" is not known here'),
         ("{highly_sensitive: {a: a.csv}, 1: {b: b.csv}}", "the key 1 is a number; keys are text"),
         ("{highly_sensitive: a.csv}", "must be a mapping from ids to paths, not text"),
@@ -31,7 +31,13 @@ def test_outputs_that_are_none(outputs: str, problem: str) -> None:
     assert problem in found
 
 
-def test_levels_come_strictest_first_and_empty_ones_not_at_all() -> None:
+def test_a_level_may_be_given_without_paths() -> None:
+    pipeline = accepted(project(action(outputs="{highly_sensitive: {}, moderately_sensitive: }")))
+    assert pipeline.actions["a"].outputs == {"highly_sensitive": {}}
+    assert pipeline.actions["a"].patterns == ()
+
+
+def test_levels_come_strictest_first_and_those_that_are_null_not_at_all() -> None:
     text = action(
         outputs="{minimally_sensitive: {c: c.csv}, moderately_sensitive: , highly_sensitive: {1: a.csv, b: b.csv}}"
     )
@@ -80,7 +86,7 @@ def test_paths(path: str) -> None:
         ("", "is not a path"),
         *((path, "is not in standard form") for path in ("a//b.csv", "./a.csv", "a/./b.csv", "a/../b.csv", "../a.csv")),
         *((path, "is not in standard form") for path in ("a/b.csv/", "../../a.csv", "a/b/../../../c.csv")),
-        *((path, "is absolute") for path in ("/a.csv", "//a/b.csv", "c:/a.csv", "C:a.csv", "c:x.png")),
+        *((path, "is absolute") for path in ("/a.csv", "//a/b.csv", "c:/a.csv", "C:a.csv", "c:x.png", "1:/a.csv", "*:/a.csv")),
         *((path, "is in `metadata`") for path in ("metadata/a.csv", "metadata/a/b.csv")),
         *((path, "holds a NUL or a line break") for path in ("a\\0.csv", "a\\n.csv", "a\\r.csv")),
     ],
@@ -156,6 +162,9 @@ def test_a_dataset_goes_to_one_of_the_outputs(command: str, options: str, output
         ),
         ("d.py", "{highly_sensitive: {a: a.csv}}", "must be given `--output`"),
         ("d.py --output", "{highly_sensitive: {a: a.csv}}", "must be given `--output`"),
+        ("d.py --ouput a.csv", "{highly_sensitive: {a: a.csv}}", '(did you mean "--output"?)'),
+        ("d.py --outputs=a.csv", "{highly_sensitive: {a: a.csv}}", '(did you mean "--output"?)'),
+        ("d.py --output a.csv", "{highly_sensitive: {}}", "is not one of the outputs"),
         ("d.py -- --output a.csv", "{highly_sensitive: {a: a.csv}}", "must be given `--output`"),
         ("d.py --output b.csv", "{highly_sensitive: {a: a.csv}}", "is not one of the outputs"),
         ("d.py --output ./a.csv", "{highly_sensitive: {a: a.csv}}", "is not one of the outputs"),
@@ -209,6 +218,12 @@ def test_a_cohort_has_one_level_and_one_directory(command: str) -> None:
     assert "must have one privacy level" in found
     (found,) = problems(project(action(command, outputs=directories), version=2))
     assert "must lie in one directory, or `--output-dir` must be given" in found
-    accepted(project(action(command, outputs="{highly_sensitive: {a: a.csv}, moderately_sensitive: {}}"), version=2))
+    (found,) = problems(
+        project(action(command, outputs="{highly_sensitive: {a: a.csv}, moderately_sensitive: {}}"), version=2)
+    )
+    assert "must have one privacy level" in found
+    (found,) = problems(project(action(command, outputs="{highly_sensitive: {}}"), version=2))
+    assert "must lie in one directory" in found
+    accepted(project(action(command, outputs="{highly_sensitive: {a: a.csv}, moderately_sensitive: }"), version=2))
     for option in (" --output-dir x", " --output-dir=x"):
         accepted(project(action(command + option, outputs=directories), version=2))

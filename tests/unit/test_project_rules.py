@@ -355,6 +355,26 @@ def test_needs_that_name_no_other_action(needs: str, problem: str) -> None:
     assert problems(project(action(more=f"    needs: {needs}\n"))) == [f"line 6, action a, needs: {problem}"]
 
 
+def test_an_action_whose_name_has_a_space_cannot_be_needed() -> None:
+    text = action().replace("a:", "a b:", 1) + action("python:v2 y", outputs="{highly_sensitive: {b: b.csv}}").replace(
+        "a:", "c:", 1
+    )
+    assert problems(project(text + "    needs: [a b]\n")) == [
+        'line 9, action c, needs: "a b" cannot be needed, because its name has a space; give that action another'
+    ]
+
+
+def test_what_the_reader_finds_is_told_with_action_and_key() -> None:
+    text = action(more="    run: python:v2 y\n    config:\n      k: [{m: 1, m: 2}]\n      d: !!binary eA==\n")
+    assert problems(project(text)) == [
+        'line 6, action a: the key "run" is on line 4 and again on line 6',
+        'line 8, action a, config.k: the key "m" is on line 8 and again on line 8',
+        "line 9, action a, config.d: the tag !!binary is not allowed",
+    ]
+    assert problems(project(action() * 2))[0] == 'line 6, actions: the key "a" is on line 3 and again on line 6'
+    assert problems(project(action(more="    needs: [*b]\n")))[0].startswith("line 6, action a, needs: nothing before")
+
+
 def test_every_circle_of_needs_is_shown_once() -> None:
     needs = {"a": "b", "b": "c, d", "c": "a", "d": "e", "e": "d", "f": "a"}
     text = "".join(
@@ -387,6 +407,7 @@ def test_a_command_may_be_given_once_unless_its_config_differs() -> None:
     assert problems(project(two(same, same))) == ['line 7, action b, run: the same command as action "a" (line 3)']
     assert problems(project(two(same, same, one, one)))[0].endswith('"a" (line 3), with the same config')
     assert problems(project(two(same, same, "    config: {}\n"))) != []
+    assert problems(project(two(same, same, "    config: {n: 1, m: 2}\n", "    config: {m: 2, n: 1}\n"))) != []
     accepted(project(two(same, same, one, another)))
     accepted(project(two(same, same, one)))
     accepted(project(two(same, "python:v2  x")))

@@ -6,7 +6,7 @@ import math
 from typing import Any, TypeAlias
 
 from jobrunner_cli.engine.study.nodes import key_text, kind_of
-from jobrunner_cli.engine.study.problems import Findings, Timestamp, printable, shown
+from jobrunner_cli.engine.study.problems import Findings, Timestamp, dotted, shown
 from jobrunner_cli.engine.study.reader import ListNode, MappingNode, Node, ScalarNode
 
 
@@ -19,7 +19,6 @@ def read_config(node: MappingNode, findings: Findings, *, action: str) -> dict[s
 
 # Joined only for what is refused: keys may be long, and their values many.
 _Path: TypeAlias = tuple[str, ...]
-_LONGEST_KEY = 500
 
 
 class _Reading:
@@ -60,5 +59,4 @@ class _Reading:
 
     def _refuse(self, node: ScalarNode, message: str, path: _Path) -> None:
         self.is_sound = False
-        key = ".".join(map(printable, path))[:_LONGEST_KEY]
-        self._findings.add(node, message, action=self._action, key=key, value=node.value)
+        self._findings.add(node, message, action=self._action, key=dotted(path), value=node.value)

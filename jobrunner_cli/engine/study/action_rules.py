@@ -56,16 +56,23 @@ class Draft:
     words: tuple[str, ...] = ()
     needs: list[tuple[str, Place]] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
+    #: the privacy levels that have a mapping, which may be empty
+    levels: dict[str, MappingNode] = field(default_factory=dict)
     #: None if it cannot be written as JSON
     config: dict[str, Any] | None = field(default_factory=dict)
     dummy_data_file: str | None = None
 
+    @property
+    def names_no_output(self) -> bool:
+        """Whether privacy levels are given, and no path in any of them."""
+        return bool(self.levels) and not any(paths.entries for paths in self.levels.values())
+
     def by_level(self) -> dict[str, dict[str, str]]:
-        """Privacy level -> id -> path, strictest level first; levels without paths are absent."""
-        levels: dict[str, dict[str, str]] = {level: {} for level in PRIVACY_LEVELS}
+        """Privacy level -> id -> path, strictest level first; levels that are null are absent."""
+        levels: dict[str, dict[str, str]] = {level: {} for level in PRIVACY_LEVELS if level in self.levels}
         for output in self.outputs:
             levels[output.level][output.id] = output.path
-        return {level: paths for level, paths in levels.items() if paths}
+        return levels
 
 
 def fields(
@@ -103,7 +110,7 @@ def check_action(name: str, place: Place, node: Node, version: int | None, findi
     _read_config(draft, found.get("config"), findings)
     _read_dummy_data_file(draft, found.get("dummy_data_file"), findings)
     _read_outputs(draft, found.get("outputs"), findings)
-    if draft.words and draft.outputs:
+    if draft.words and (draft.outputs or draft.names_no_output):
         _check_privacy(draft, findings)
     return draft
 
@@ -213,17 +220,17 @@ def _read_outputs(draft: Draft, node: Node | None, findings: Findings) -> None:
         message = f"must be a mapping with at least one of {levels}; it is {kind_of(node)}"
         findings.add(node, message, action=name, key="outputs")
         return
-    given = 0
+    given = False
     known = fields(node, PRIVACY_LEVELS, findings, action=name, key="outputs")
     for level, patterns in known.items():
         if is_null(patterns):
             continue
+        given = True
         if not isinstance(patterns, MappingNode):
             message = f"must be a mapping from ids to paths, not {kind_of(patterns)}"
             findings.add(patterns, message, action=name, key=f"outputs.{level}")
-            given += 1
             continue
-        given += len(patterns.entries)
+        draft.levels[level] = patterns
         _read_level(draft, level, patterns, findings)
     if not given and len(known) == len(node.entries):
         findings.add(node, f"at least one output is needed, under one of {levels}", action=name, key="outputs")
@@ -255,11 +262,12 @@ def _check_privacy(draft: Draft, findings: Findings) -> None:
         messages = _dataset_problems(draft)
     else:
         return
+    places = [output.place for output in draft.outputs] or list(draft.levels.values())
     for fault in messages:
-        place = draft.run_place if fault.key == "run" else draft.outputs[0].place
+        place = draft.run_place if fault.key == "run" else places[0]
         suggestion = None
-        if fault.is_path and fault.value is not None:
-            suggestion = findings.closest(fault.value, (output.path for output in draft.outputs))
+        if fault.meant and fault.value is not None:
+            suggestion = findings.closest(fault.value, fault.meant)
         findings.add(place, fault.message, action=draft.name, key=fault.key, value=fault.value, suggestion=suggestion)
 
 
@@ -270,15 +278,15 @@ class _Fault:
     message: str
     key: str
     value: str | None = None
-    #: the value was probably meant to be one of the outputs
-    is_path: bool = False
+    #: what the value was probably meant to be one of
+    meant: Sequence[str] = ()
 
 
 def _cohort_problems(draft: Draft) -> Iterator[_Fault]:
     if len(draft.by_level()) > 1:
         yield _Fault("all outputs of `generate_cohort` must have one privacy level", "outputs")
     directories = output_directories(output.path for output in draft.outputs)
-    if len(directories) > 1 and not any(word.partition("=")[0] == "--output-dir" for word in draft.words[2:]):
+    if len(directories) != 1 and not any(word.partition("=")[0] == "--output-dir" for word in draft.words[2:]):
         message = "the outputs of `generate_cohort` must lie in one directory, or `--output-dir` must be given"
         yield _Fault(message, "outputs")
 
@@ -289,13 +297,14 @@ def _dataset_problems(draft: Draft) -> Iterator[_Fault]:
         yield _Fault(f"all outputs of `{command}` must be {_HIGHLY}: they hold patients' data", "outputs")
     targets = list(_output_options(draft.words[2:]))
     if not targets:
-        yield _Fault(f"`{command}` must be given `--output` and one of the outputs", "run")
+        message = f"`{command}` must be given `--output` and one of the outputs"
+        yield _Fault(message, "run", _nearly_output(draft.words[2:]), ("--output",))
     paths = [output.path for output in draft.outputs]
     for target in targets:
         directory, colon, extension = target.rpartition(":")
         if not colon and target not in paths:
             message = f"the value of --output, {shown(target)}, is not one of the outputs"
-            yield _Fault(message, "run", target, is_path=True)
+            yield _Fault(message, "run", target, paths)
         elif colon and str(PurePosixPath(directory)) == ".":
             message = f"--output {shown(target)} must name a directory before the colon, such as output:csv"
             yield _Fault(message, "run", target)
@@ -313,6 +322,12 @@ def _output_options(words: Sequence[str]) -> Iterator[str]:
             yield word.removeprefix("--output=")
         elif word == "--output" and position + 1 < len(words):
             yield words[position + 1]
+
+
+def _nearly_output(words: Sequence[str]) -> str | None:
+    """An option that was probably meant to be `--output`: the first that begins nearly so."""
+    options = (word.partition("=")[0] for word in words if word.startswith("-"))
+    return next((option for option in options if option.lstrip("-").startswith("o")), None)
 
 
 def _lies_in(path: str, directory: str, extension: str) -> bool:

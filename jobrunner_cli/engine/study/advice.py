@@ -12,7 +12,7 @@ from jobrunner_cli.engine.study.overlap import can_overlap
 from jobrunner_cli.engine.study.pipeline import split_reference
 from jobrunner_cli.engine.study.problems import Findings, Problem, shown
 from jobrunner_cli.engine.study.reader import ScalarNode
-from jobrunner_cli.engine.study.reusable_actions import meant_image
+from jobrunner_cli.engine.study.reusable_actions import is_repository_name, is_reusable, meant_image
 from jobrunner_cli.engine.study.rules import CURRENT_VERSION, DEFAULT_POPULATION, EXPECTATIONS_IN, Checked
 from jobrunner_cli.engine.work import PRIVACY_LEVELS
 
@@ -35,6 +35,7 @@ def advise(checked: Checked) -> tuple[Problem, ...]:
     _advise_on_expectations(checked, findings)
     _advise_on_latest(checked, findings)
     _advise_on_programs(checked.drafts, findings)
+    _advise_on_no_outputs(checked.drafts, findings)
     _advise_on_levels(checked.drafts, findings)
     _advise_on_needs(checked.drafts, findings)
     return findings.in_order()
@@ -85,9 +86,12 @@ def _advise_on_programs(drafts: Sequence[Draft], findings: Findings) -> None:
         if not image or written in guesses:
             continue
         guess = guesses[written] = meant_image(image) if len(written) == 1 else _meant_command(*written)
-        if guess is None:
+        is_nameless = len(written) == 1 and is_reusable(image) and not is_repository_name(image)
+        if guess is None and not is_nameless:
             continue
-        if len(written) == 1:
+        if is_nameless:
+            message = f"{shown(image)} is none of the images, and no reusable action can have that name"
+        elif len(written) == 1:
             message = f"{shown(image)} is none of the images, and so taken for a reusable action"
         else:
             message = f"{shown(written[1])} is no command of {image}"
@@ -102,6 +106,14 @@ def _meant_command(image: str, word: str) -> str | None:
     if word in _COMMANDS[image] or len(word) > _LONGEST_WORD:
         return None
     return next(iter(difflib.get_close_matches(word, _COMMANDS[image], n=1, cutoff=_NEARLY)), None)
+
+
+def _advise_on_no_outputs(drafts: Sequence[Draft], findings: Findings) -> None:
+    for draft in drafts:
+        if draft.names_no_output:
+            place = next(iter(draft.levels.values()))
+            message = "no path is given, so nothing that the action makes is kept"
+            findings.add(place, message, action=draft.name, key="outputs")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from jobrunner_cli.engine.study.problems import printable
 from jobrunner_cli.engine.work import PRIVACY_LEVELS, REVIEWABLE_SUFFIXES
 
 _MODERATELY = PRIVACY_LEVELS[1]
-_DRIVE = re.compile(r"[A-Za-z]:")
+#: By the rules of Windows: below the top of a drive, or of the directory that is current there.
+_DRIVE = re.compile(r".:/|[A-Za-z]:")
 
 
 def path_problems(path: str, level: str) -> Iterator[str]:

@@ -46,7 +46,7 @@ class Action:
     words: tuple[str, ...]
     #: the actions whose outputs it reads, in the order and as often as it names them
     needs: tuple[str, ...]
-    #: privacy level -> output id -> pattern, strictest level first; levels without patterns are absent
+    #: privacy level -> output id -> pattern, strictest level first; levels that are null are absent
     outputs: Mapping[str, Mapping[str, str]]
     #: what `--config` is given; empty if there is none
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -193,6 +193,9 @@ def output_directories(patterns: Iterable[str]) -> set[str]:
     return {str(PurePosixPath(pattern).parent) for pattern in patterns}
 
 
-def config_json(config: Mapping[str, Any]) -> str:
-    """An action's configuration as `--config` takes it: JSON in ASCII, in the order of the file, without `'`."""
-    return json.dumps(config).replace("'", "\\u0027")
+def config_json(config: Mapping[str, Any], *, in_order: bool = True) -> str:
+    """An action's configuration as `--config` takes it: JSON in ASCII, in the order of the file, without `'`.
+
+    Not `in_order`, it is the same for all configurations that hold the same.
+    """
+    return json.dumps(config, sort_keys=not in_order).replace("'", "\\u0027")

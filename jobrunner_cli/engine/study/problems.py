@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Protocol
 
 _LONGEST_SHOWN = 60
+_LONGEST_KEY = 500
 _MOST_LISTED = 200
 # Comparing words takes time in proportion to the square of their length, and files may be hostile.
 _MOST_COMPARISONS = 10_000
@@ -32,6 +33,8 @@ class Problem:
     column: int | None = None
     #: what was probably meant
     suggestion: str | None = None
+    #: the keys that lead to it from the top, as long as nobody has made an action and a key of them
+    path: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line: where, what, and what was probably meant."""
@@ -134,6 +137,11 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return printable(value.text if isinstance(value, Timestamp) else str(value))
+
+
+def dotted(keys: Iterable[str]) -> str:
+    """The keys that lead to a value, on one line and without control characters, shortened."""
+    return ".".join(map(printable, keys))[:_LONGEST_KEY]
 
 
 def printable(text: str) -> str:

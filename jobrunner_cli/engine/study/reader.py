@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jobrunner_cli.engine.study.core_schema import Value, resolve_plain
@@ -191,7 +191,7 @@ class _Composer:
         except YAMLSyntaxError:
             raise
         except UnreadableError as error:
-            return Document(root=None, problems=(*self._problems, error.problem))
+            return Document(root=None, problems=(*self._problems, replace(error.problem, path=self._path())))
         return Document(root=self._root, problems=tuple(self._problems))
 
     def _compose(self, events: Iterator[yaml.Event], last_line: int) -> None:
@@ -221,7 +221,14 @@ class _Composer:
             raise UnreadableError("the file is empty")
 
     def _problem(self, message: str, line: int, column: int, value: str | None = None) -> None:
-        self._problems.append(Problem(message=message, value=value, line=line, column=column))
+        problem = Problem(message=message, value=value, line=line, column=column, path=self._path())
+        self._problems.append(problem)
+
+    def _path(self) -> tuple[str, ...]:
+        """The keys of the collections that are open, as far as they are values of one."""
+        keys = [opened.children[-1] for opened in self._stack if opened.is_mapping and len(opened.children) % 2]
+        values = (key.value for key in keys if isinstance(key, ScalarNode))
+        return tuple(value if isinstance(value, str) else shown(value) for value in values)
 
     def _count(self, nodes: int, text: int, line: int, column: int) -> None:
         self._nodes += nodes

@@ -30,6 +30,11 @@ def is_reusable(image: str) -> bool:
     return image.partition(":")[0] not in ALLOWED_IMAGES
 
 
+def is_repository_name(name: str) -> bool:
+    """Whether a repository of the organisation can have that name."""
+    return _REPOSITORY.fullmatch(name) is not None and not name.endswith(".git")
+
+
 def meant_image(name: str) -> str | None:
     """The image that was probably meant by a name that is none; None if it is one, or like none."""
     # A module of some ten milliseconds.
@@ -48,7 +53,7 @@ def parse_reference(word: str) -> tuple[str, str]:
         raise ReusableActionError(
             f"{shown(word)} is not a reusable action and its tag, such as some-action:v1"
         ) from None
-    if not _REPOSITORY.fullmatch(name) or name.endswith(".git"):
+    if not is_repository_name(name):
         raise ReusableActionError(
             f"{shown(name)} is neither an image that may be used nor the name of a reusable action",
             hint=f"Images: {', '.join(sorted(ALLOWED_IMAGES))}.",

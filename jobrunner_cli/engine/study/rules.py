@@ -10,12 +10,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobrunner_cli.engine.study.action_rules import Draft, check_action, fields
 from jobrunner_cli.engine.study.nodes import kind_of, name_text
 from jobrunner_cli.engine.study.pipeline import RUN_ALL, Action, Pipeline, config_json
-from jobrunner_cli.engine.study.problems import Findings, Problem, shown
+from jobrunner_cli.engine.study.problems import Findings, Problem, dotted, shown
 from jobrunner_cli.engine.study.reader import Document, MappingNode, Node, ScalarNode
 
 #: The newest version of the format.
@@ -55,7 +55,7 @@ class Checked:
 
 def check(document: Document) -> Checked:
     """The pipeline that a project.yaml describes, or every problem that it has."""
-    findings = Findings(document.problems)
+    findings = Findings(map(_attributed, document.problems))
     root = document.root
     if root is None:
         return Checked(pipeline=None, problems=findings.in_order())
@@ -75,6 +75,14 @@ def check(document: Document) -> Checked:
         actions = {draft.name: _finished(draft, population) for draft in drafts}
         pipeline = Pipeline(version=float(version), population_size=population, actions=actions)
     return Checked(pipeline=pipeline, problems=problems, version=version, top=top, drafts=tuple(drafts))
+
+
+def _attributed(problem: Problem) -> Problem:
+    """A problem of the reader with the action and the key that its path means here."""
+    top, *inner = problem.path or ("",)
+    action = inner.pop(0) if top == "actions" and inner else None
+    key = dotted(problem.path if action is None else inner)
+    return replace(problem, action=action, key=key or None, path=())
 
 
 def _finished(draft: Draft, population: int | None) -> Action:
@@ -229,7 +237,7 @@ def _check_unique_commands(drafts: Sequence[Draft], findings: Findings) -> None:
     for draft in drafts:
         if draft.run is None or draft.run_place is None or draft.config is None:
             continue
-        command = (draft.run, config_json(draft.config))
+        command = (draft.run, config_json(draft.config, in_order=False))
         earlier = first.setdefault(command, draft)
         if earlier is not draft:
             message = f"the same command as action {shown(earlier.name)} (line {earlier.place.line})"
@@ -242,7 +250,10 @@ def _check_needs(drafts: Sequence[Draft], findings: Findings) -> None:
     names = {draft.name: draft for draft in drafts}
     for draft in drafts:
         for need, place in draft.needs:
-            if " " in need:
+            if " " in need and need in names:
+                message = f"{shown(need)} cannot be needed, because its name has a space; give that action another"
+                findings.add(place, message, action=draft.name, key="needs", value=need)
+            elif " " in need:
                 parts = need.replace(",", " ").split()
                 message = f"{shown(need)} is one name; put commas between names: [{', '.join(parts[:5])}]"
                 findings.add(place, message, action=draft.name, key="needs", value=need)

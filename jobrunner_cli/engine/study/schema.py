@@ -153,8 +153,7 @@ def _action() -> Schema:
                 "additionalProperties": False,
                 "properties": {level: {"$ref": f"#/definitions/{level}"} for level in PRIVACY_LEVELS},
                 "anyOf": [
-                    {"required": [level], "properties": {level: {"type": "object", "minProperties": 1}}}
-                    for level in PRIVACY_LEVELS
+                    {"required": [level], "properties": {level: {"type": "object"}}} for level in PRIVACY_LEVELS
                 ],
             },
         },
@@ -190,7 +189,7 @@ def _level(level: str) -> Schema:
             "allOf": [
                 {"pattern": f"[^/]({suffixes})$"},
                 *({"not": {"pattern": pattern}} for pattern in _NEVER_IN_PATHS),
-                {"not": {"pattern": r"^([A-Za-z]:|metadata(/|$))"}},
+                {"not": {"pattern": r"^(.:/|[A-Za-z]:|metadata(/|$))"}},
             ],
         },
     }

@@ -65,6 +65,18 @@ TAIL = "".join(f"  line{n}: x\n" for n in range(40))
         ("a: &\n", 1, 4, "text that begins with `&` must be in quotes"),
         ('a: "\\d"\n', 1, 6, "`\\d` means nothing in double quotes; write `\\\\d`, or use single quotes"),
         ("a: |b\n  c\n", 1, 5, "text after `|` or `>` begins in the next line; put other text in quotes"),
+        ("a: > b\n  c\n", 1, 6, "text after `|` or `>` begins in the next line; put other text in quotes"),
+        ("a: !b\"c\n", 1, 4, "text that begins with `!` must be in quotes"),
+        (
+            "  a: b\nc: d\n",
+            2,
+            1,
+            (
+                "wrong indentation: what is above this line is indented further; the keys at the top of a file all begin"
+                " in one column"
+            ),
+        ),
+        ("'a' 'b'\n", 1, 5, "one value ends before this; put the whole in quotes, or begin a new line"),
         ("a:\n\tb: 1\n", 2, 1, "a tab where only spaces may stand"),
     ],
 )

@@ -67,10 +67,15 @@ def _sentence(
             return f"neither a key nor a part of the value above; {advice}", opened
         if problem.startswith("expected <block end>"):
             return _misplaced(before, sign, problem, mark, opened, last), mark
-        if context in {"while scanning an alias", "while scanning an anchor"}:
+        if context in {"while scanning an alias", "while scanning an anchor", "while scanning a tag"}:
             return f"text that begins with `{text[opened.index : opened.index + 1]}` must be in quotes", opened
-        if context == "while scanning a block scalar" and problem.startswith("expected chomping"):
+        if context == "while scanning a block scalar" and problem.startswith(("expected chomping", "expected a comment")):
             return "text after `|` or `>` begins in the next line; put other text in quotes", mark
+    if problem.startswith("expected '<document start>'"):
+        if before.strip():
+            return "one value ends before this; put the whole in quotes, or begin a new line", mark
+        advice = "the keys at the top of a file all begin in one column"
+        return f"wrong indentation: what is above this line is indented further; {advice}", mark
     if problem.startswith("mapping values are not allowed"):
         if _KEY_BEFORE.search(before):
             return "a second `: ` in one line; put the whole value in quotes", mark

@@ -86,7 +86,10 @@ def test_paths(path: str) -> None:
         ("", "is not a path"),
         *((path, "is not in standard form") for path in ("a//b.csv", "./a.csv", "a/./b.csv", "a/../b.csv", "../a.csv")),
         *((path, "is not in standard form") for path in ("a/b.csv/", "../../a.csv", "a/b/../../../c.csv")),
-        *((path, "is absolute") for path in ("/a.csv", "//a/b.csv", "c:/a.csv", "C:a.csv", "c:x.png", "1:/a.csv", "*:/a.csv")),
+        *(
+            (path, "is absolute")
+            for path in ("/a.csv", "//a/b.csv", "c:/a.csv", "C:a.csv", "c:x.png", "1:/a.csv", "*:/a.csv")
+        ),
         *((path, "is in `metadata`") for path in ("metadata/a.csv", "metadata/a/b.csv")),
         *((path, "holds a NUL or a line break") for path in ("a\\0.csv", "a\\n.csv", "a\\r.csv")),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import fastjsonschema
@@ -22,7 +24,6 @@ BEYOND_A_SCHEMA = {
     "e_dir_ext",
     "g_date",
     "n_circular",
-    "n_space_sep",
     "n_unknown",
     "o_dup_across_v3",
     "r_duplicate_command",
@@ -150,3 +151,21 @@ def test_the_schema_is_one_that_editors_know() -> None:
     assert all("description" in found for found in (*schema["properties"].values(), *properties.values()))
     with pytest.raises(fastjsonschema.JsonSchemaException):
         validator()([])
+
+
+def patterns(schema: object) -> Iterator[str]:
+    """Every pattern in a schema."""
+    for key, value in (
+        schema.items() if isinstance(schema, dict) else enumerate(schema if isinstance(schema, list) else ())
+    ):
+        if key == "pattern" and isinstance(value, str):
+            yield value
+        yield from patterns(value)
+
+
+def test_patterns_are_read_by_validators_that_take_them_as_unicode() -> None:
+    """There a back slash stands before what has a meaning, or is one of these letters (ECMA-262, IdentityEscape)."""
+    found = list(patterns(project_schema()))
+    assert len(found) > 20
+    for pattern in found:
+        assert re.fullmatch(r"(?:[^\\]|\\[\^$\\.*+?()\[\]{}|/dDwWsSbBfnrtvu])*", pattern), pattern

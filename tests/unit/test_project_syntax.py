@@ -66,7 +66,7 @@ TAIL = "".join(f"  line{n}: x\n" for n in range(40))
         ('a: "\\d"\n', 1, 6, "`\\d` means nothing in double quotes; write `\\\\d`, or use single quotes"),
         ("a: |b\n  c\n", 1, 5, "text after `|` or `>` begins in the next line; put other text in quotes"),
         ("a: > b\n  c\n", 1, 6, "text after `|` or `>` begins in the next line; put other text in quotes"),
-        ("a: !b\"c\n", 1, 4, "text that begins with `!` must be in quotes"),
+        ('a: !b"c\n', 1, 4, "text that begins with `!` must be in quotes"),
         (
             "  a: b\nc: d\n",
             2,

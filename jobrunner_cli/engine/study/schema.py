@@ -24,8 +24,11 @@ Schema = dict[str, Any]
 
 _BLANK = r"[ \t\r\n]"
 _BLANK_FREE = r"[^ \t\r\n]"
+#: What may stand between brackets for a quote or a back slash; with a back slash before them, quotes would be an error
+#: to validators that read patterns as Unicode.
+_QUOTES = "'\"" + r"\\"
 #: A first word that a shell would read otherwise than it is written: what it comes to, a pattern cannot say.
-_QUOTED_WORD = r"[^ \t\r\n]*['\"\\]"
+_QUOTED_WORD = rf"[^ \t\r\n]*[{_QUOTES}]"
 #: A letter, a digit, `_`, `-` or `.`. Patterns of JSON Schema know the letters of ASCII only, so others all pass.
 _NAME_PART = r"[^\u0000-,/:-@\[-^`{-\u007f]"
 #: Refused anywhere in a path; only `*` is a wildcard, and it stands alone.
@@ -79,9 +82,9 @@ def _version(versions: range) -> Schema:
     return {"anyOf": [{"type": "number", "enum": [*versions]}, {"type": "string", "pattern": text}]}
 
 
-def _name() -> Schema:
+def _name(more: str = f"( +{_NAME_PART}+)*") -> Schema:
     return {
-        "pattern": f"^(?!__|\\.{{1,2}}$){_NAME_PART}+( +{_NAME_PART}+)*$",
+        "pattern": f"^(?!__|\\.{{1,2}}$){_NAME_PART}+{more}$",
         "maxLength": LONGEST_NAME,
     }
 
@@ -97,7 +100,7 @@ def _rules_of_versions() -> list[Schema]:
         "properties": {"population_size": population},
     }
     no_cohortextractor = {"not": {"pattern": rf"^{_BLANK}*cohortextractor"}}
-    no_latest = {"not": {"pattern": rf"^{_BLANK}*[^ \t\r\n:'\"\\]+:latest({_BLANK}|$)"}}
+    no_latest = {"not": {"pattern": rf"^{_BLANK}*[^ \t\r\n:{_QUOTES}]+:latest({_BLANK}|$)"}}
     return [
         _from_version(
             range(EXPECTATIONS_IN, EXPECTATIONS_IN + 1),
@@ -131,12 +134,12 @@ def _action() -> Schema:
             "run": {
                 "description": "The command. Its first word is an image and its version, such as python:v2.",
                 "type": "string",
-                "pattern": rf"^{_BLANK}*({_QUOTED_WORD}|[^ \t\r\n:'\"\\]+:({TAG_PATTERN})({_BLANK}|$))",
+                "pattern": rf"^{_BLANK}*({_QUOTED_WORD}|[^ \t\r\n:{_QUOTES}]+:({TAG_PATTERN})({_BLANK}|$))",
             },
             "needs": {
                 "description": "The actions whose outputs it reads.",
                 "type": ["array", "null"],
-                "items": {"type": ["string", "number"], **_name()},
+                "items": {"type": ["string", "number"], **_name(more="")},
             },
             "config": {
                 "description": "Given to the command as --config, in JSON.",
@@ -152,9 +155,7 @@ def _action() -> Schema:
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {level: {"$ref": f"#/definitions/{level}"} for level in PRIVACY_LEVELS},
-                "anyOf": [
-                    {"required": [level], "properties": {level: {"type": "object"}}} for level in PRIVACY_LEVELS
-                ],
+                "anyOf": [{"required": [level], "properties": {level: {"type": "object"}}} for level in PRIVACY_LEVELS],
             },
         },
     }
@@ -163,7 +164,7 @@ def _action() -> Schema:
 def _privacy() -> Schema:
     """What is demanded of an action that extracts a dataset, where no quote hides how the words come out."""
     images = "|".join(DATASET_IMAGES)
-    command = rf"^{_BLANK}*({images}):[^ \t\r\n'\"\\]+{_BLANK}+generate[-_]dataset({_BLANK}[^'\"\\]*)?$"
+    command = rf"^{_BLANK}*({images}):[^ \t\r\n{_QUOTES}]+{_BLANK}+generate[-_]dataset({_BLANK}[^{_QUOTES}]*)?$"
     others = {level: {"anyOf": [{"type": "null"}, {"maxProperties": 0}]} for level in PRIVACY_LEVELS[1:]}
     return {
         "if": {"required": ["run"], "properties": {"run": {"pattern": command}}},

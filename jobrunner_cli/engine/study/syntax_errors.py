@@ -69,27 +69,34 @@ def _sentence(
             return _misplaced(before, sign, problem, mark, opened, last), mark
         if context in {"while scanning an alias", "while scanning an anchor", "while scanning a tag"}:
             return f"text that begins with `{text[opened.index : opened.index + 1]}` must be in quotes", opened
-        if context == "while scanning a block scalar" and problem.startswith(("expected chomping", "expected a comment")):
+        if context == "while scanning a block scalar" and problem.startswith(
+            ("expected chomping", "expected a comment")
+        ):
             return "text after `|` or `>` begins in the next line; put other text in quotes", mark
+    return _cannot_stand(before, sign, problem) or _as_the_parser_says(error), mark
+
+
+def _cannot_stand(before: str, sign: str, problem: str) -> str | None:
+    """What cannot stand where it does, whatever is around it."""
     if problem.startswith("expected '<document start>'"):
         if before.strip():
-            return "one value ends before this; put the whole in quotes, or begin a new line", mark
+            return "one value ends before this; put the whole in quotes, or begin a new line"
         advice = "the keys at the top of a file all begin in one column"
-        return f"wrong indentation: what is above this line is indented further; {advice}", mark
+        return f"wrong indentation: what is above this line is indented further; {advice}"
     if problem.startswith("mapping values are not allowed"):
         if _KEY_BEFORE.search(before):
-            return "a second `: ` in one line; put the whole value in quotes", mark
-        return "a key cannot begin here; indent it like the keys beside it, or put the value above in quotes", mark
+            return "a second `: ` in one line; put the whole value in quotes"
+        return "a key cannot begin here; indent it like the keys beside it, or put the value above in quotes"
     if problem.startswith("sequence entries are not allowed"):
-        return "a list cannot begin in the line of its key; begin it in the next one, or put the value in quotes", mark
+        return "a list cannot begin in the line of its key; begin it in the next one, or put the value in quotes"
     if problem.endswith("cannot start any token") or (
         problem.startswith("expected the node content") and sign in "]},"
     ):
-        return f"text that begins with {shown(sign)} must be in quotes", mark
+        return f"text that begins with {shown(sign)} must be in quotes"
     if problem.startswith("found unknown escape"):
         escape = printable(sign)
-        return f"`\\{escape}` means nothing in double quotes; write `\\\\{escape}`, or use single quotes", mark
-    return _as_the_parser_says(error), mark
+        return f"`\\{escape}` means nothing in double quotes; write `\\\\{escape}`, or use single quotes"
+    return None
 
 
 def _is_end(text: str, mark: yaml.Mark) -> bool:

@@ -42,7 +42,17 @@ def problems_of(content: bytes | str) -> list[str]:
         *((word, True) for word in ("true", "True", "TRUE")),
         *((word, False) for word in ("false", "False", "FALSE")),
         *((word, None) for word in ("", "~", "null", "Null", "NULL")),
-        *(("010", 10), ("08", 8), ("0o10", 8), ("0x1F", 31), ("1_000", 1000), ("0b11", 3), ("-12", -12), ("+3", 3)),
+        *(
+            ("010", 10),
+            ("08", 8),
+            ("0o10", 8),
+            ("0x1F", 31),
+            ("1_000", 1000),
+            ("0b11", 3),
+            ("-12", -12),
+            ("+3", 3),
+            ("-_1", -1),
+        ),
         *(
             ("1e3", 1000.0),
             ("1.5", 1.5),
@@ -198,6 +208,12 @@ def test_tabs_in_comments_and_in_text_are_fine(content: bytes) -> None:
 @pytest.mark.parametrize("content", [b"a: b\t# c\n", b"# c\n\ta: b\n", b"a: 'b' # c\nd: 'e # f'\t\n"])
 def test_tabs_elsewhere_are_not(content: bytes) -> None:
     assert "a tab where only spaces may stand" in problems_of(content)[0]
+
+
+@pytest.mark.parametrize("content", [b"a: |#b\n  c\n", b"a: >-#b\n  c\n", b"a: |2#b\n  c\n"])
+def test_a_comment_has_a_blank_before_it(content: bytes) -> None:
+    assert "text after `|` or `>` begins in the next line" in problems_of(content)[0]
+    assert problems_of(content.replace(b"#", b" #")) == []
 
 
 def test_every_duplicate_key_is_named_with_both_lines_at_any_depth() -> None:

@@ -17,7 +17,9 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_INT = re.compile(r"[-+]?(?:(0b)_*[01][01_]*|(0o)_*[0-7][0-7_]*|(0x)_*[0-9a-fA-F][0-9a-fA-F_]*|[0-9][0-9_]*)")
+_INT = re.compile(
+    r"[-+]?(?:(0b)_*[01][01_]*|(0o)_*[0-7][0-7_]*|(0x)_*[0-9a-fA-F][0-9a-fA-F_]*|[0-9][0-9_]*)|[-+]_+[0-9][0-9_]*"
+)
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\._*[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?)"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"

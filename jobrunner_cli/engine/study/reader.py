@@ -20,7 +20,7 @@ from jobrunner_cli.engine.study.source import (
     UnreadableError,
     YAMLSyntaxError,
     decode,
-    has_tabs_that_matter,
+    parsers_may_disagree,
     hide_separators,
     parser_events,
 )
@@ -91,7 +91,7 @@ def read(content: bytes) -> Document:
 def _read_text(text: str, separators: dict[int, str]) -> Document:
     """Existing studies were written for a parser that is stricter on tabs than libyaml and otherwise laxer, as
     PyYAML's own is. So libyaml goes first, for it is ten times as fast and refuses hostile files soon; its syntax
-    errors are not the last word, and neither is its consent to tabs outside `[]` and `{}`.
+    errors are not the last word, and neither is its consent to tabs outside `[]` and `{}` and the like.
     """
     # Imported here because commands that read no study should not wait for it.
     import yaml
@@ -106,7 +106,7 @@ def _read_text(text: str, separators: dict[int, str]) -> Document:
         except YAMLSyntaxError:
             pass
         else:
-            if document.root is not None and has_tabs_that_matter(text):
+            if document.root is not None and parsers_may_disagree(text):
                 deque(parser_events(text, WiderLoader), maxlen=0)
             return document
     return _Composer(separators).compose(text, WiderLoader)

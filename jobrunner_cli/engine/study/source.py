@@ -67,8 +67,16 @@ def hide_separators(text: str) -> tuple[str, dict[int, str]]:
 _COMMENT = re.compile(r"""^(?:[^#'"\n]*[ ])?#[^'"\n]*$""", re.MULTILINE)
 
 
-def has_tabs_that_matter(text: str) -> bool:
-    """Whether there is a tab that one parser may take and another refuse; in a comment both take it."""
+#: The start of a text in lines, and a comment without a blank before it.
+_CLOSE_COMMENT = re.compile("[|>][-+1-9]{0,2}#")
+
+
+def parsers_may_disagree(text: str) -> bool:
+    """Whether there is something that libyaml may take and PyYAML's own parser refuse: a tab, but in a comment both
+    take it, or a comment close behind `|` or `>`.
+    """
+    if _CLOSE_COMMENT.search(text):
+        return True
     return "\t" in text and "\t" in _COMMENT.sub(_up_to_the_comment, text)
 
 

@@ -143,16 +143,27 @@ def _show_line(problem: Problem, lines: tuple[str, ...]) -> None:
     if problem.line is None or problem.line > len(lines):
         return
     number = f"{problem.line:>5} | "
-    line, offset = output.one_line(lines[problem.line - 1]).rstrip(), (problem.column or 1) - 1
     room = max(_LEAST_SHOWN, output.width(80) - len(number))
-    if output.display_width(line) > room:
-        start = max(0, min(offset - room // 3, len(line) - room))
-        line, offset = line[start:], offset - start
-        while output.display_width(line) > room:
-            line = line[:-1]
+    line, offset = _excerpt(lines[problem.line - 1], (problem.column or 1) - 1, room)
     output.pieces([(number, "dim"), (line, "")])
     if problem.column is not None:
         output.pieces([(f"{'':5} | ", "dim"), (" " * output.display_width(line[:offset]) + "^", "bold")])
+
+
+def _excerpt(line: str, offset: int, room: int) -> tuple[str, int]:
+    """As much of a line as fits in so many columns with the character at the offset, and the offset in that."""
+    from jobrunner_cli import output
+
+    # Nothing is measured but what may be shown: a file may be a single line.
+    before, after = line[max(0, offset - room) : offset], line[offset : offset + room].rstrip()
+    before, after = output.one_line(before), output.one_line(after)
+    is_cut = len(before) < offset or offset + len(after) < len(line.rstrip())
+    if is_cut or output.display_width(before + after) > room:
+        while output.display_width(before) > max(room * 2 // 3, room - output.display_width(after)):
+            before = before[1:]
+        while output.display_width(before + after) > room:
+            after = after[:-1]
+    return before + after, len(before)
 
 
 def _summary(report: Report) -> str:

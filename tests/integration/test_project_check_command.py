@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobrunner_cli.output import display_width
 from support.repositories import StudyRepository
 from support.terminal import PATIENCE, jobrunner, on_terminal, without_colours
 
@@ -223,6 +224,19 @@ def test_a_long_line_is_shown_where_the_problem_is(study: StudyRepository):
     shown = next(number for number, line in enumerate(lines) if "nothing" in line and line.startswith("    1 | "))
     assert len(lines[shown]) <= 60
     assert lines[shown].index("nothing") == lines[shown + 1].index("^")
+
+
+@pytest.mark.parametrize("filling", ["漢" * 100, "x" * 90_000, "漢" * 90_000])
+def test_what_is_shown_of_a_line_has_the_problem_in_it(study: StudyRepository, filling: str):
+    command = f'"run": "python:v2 {filling}"'
+    study.project(
+        f'{{"version": 5, "actions": {{"count": {{{command}, "needs": [nothing], "config": ["{filling}"]}}}}}}'
+    )
+    lines = without_colours(on_terminal("project", "check", columns=60, code=1)).splitlines()
+    shown = next(number for number, line in enumerate(lines) if "nothing" in line and line.startswith("    1 | "))
+    before = lines[shown].partition("nothing")[0]
+    assert display_width(lines[shown]) <= 60
+    assert lines[shown + 1] == "      | " + " " * (display_width(before) - len("    1 | ")) + "^"
 
 
 def test_what_a_file_holds_cannot_reach_the_terminal(study: StudyRepository):

@@ -97,9 +97,7 @@ def _fit(text: str, width: int, column: Column) -> str:
     """A text in exactly so many columns of the terminal."""
     if display_width(text) > width:
         mark = "" if column.prefix else "…"
-        while display_width(text) + len(mark) > width:
-            text = text[:-1]
-        text += mark
+        text = beginning(text, width - len(mark)) + mark
     blanks = " " * (width - display_width(text))
     return blanks + text if column.right else text + blanks
 
@@ -112,6 +110,16 @@ def display_width(text: str) -> int:
     from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(char) else 2 if east_asian_width(char) in {"W", "F"} else 1 for char in text)
+
+
+def beginning(text: str, width: int) -> str:
+    """As much of the beginning of a text as fits in so many columns of a terminal; none if there are fewer than one."""
+    if text.isascii():
+        return text[: max(0, width)]
+    end = 0
+    while end < len(text) and (width := width - display_width(text[end])) >= 0:
+        end += 1
+    return text[:end]
 
 
 def one_line(text: str) -> str:

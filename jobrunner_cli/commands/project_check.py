@@ -161,8 +161,7 @@ def _excerpt(line: str, offset: int, room: int) -> tuple[str, int]:
     if is_cut or output.display_width(before + after) > room:
         while output.display_width(before) > max(room * 2 // 3, room - output.display_width(after)):
             before = before[1:]
-        while output.display_width(before + after) > room:
-            after = after[:-1]
+        after = output.beginning(after, room - output.display_width(before))
     return before + after, len(before)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jobrunner_cli.engine.graph_rows import longest_paths
 from jobrunner_cli.graphs.alphabets import UNICODE, Alphabet, Mark
-from jobrunner_cli.output import Line, display_width, one_line
+from jobrunner_cli.output import Line, beginning, display_width, one_line
 
 #: An action's own text is never cut to less than this for the sake of its indentation.
 _LEAST = 20
@@ -81,6 +81,4 @@ def _cut(text: str, width: int, alphabet: Alphabet) -> str:
         return text
     if width < len(alphabet.ellipsis) + 1:
         return ""
-    while text and display_width(text) + len(alphabet.ellipsis) > width:
-        text = text[:-1]
-    return text + alphabet.ellipsis
+    return beginning(text, width - len(alphabet.ellipsis)) + alphabet.ellipsis

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobrunner_cli import output
-from jobrunner_cli.output import Column, Line, ago, duration, one_line, size, utc
+from jobrunner_cli.output import Column, Line, ago, beginning, display_width, duration, one_line, size, utc
 
 
 def text_of(line: Line) -> str:
@@ -17,7 +17,8 @@ def text_of(line: Line) -> str:
 
 
 def width_of(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1 for char in text)
+    letters = (char for char in text if not unicodedata.combining(char))
+    return sum(2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1 for char in letters)
 
 
 COLUMNS = [
@@ -76,6 +77,19 @@ def test_wide_characters_take_two_columns():
     made = [text_of(line) for line in output.lines(rows, COLUMNS, 16)]
     assert made[1] == "a   日本語日本…"
     assert made[2] == "b   plain"
+
+
+@given(text=st.text(alphabet="ab漢字é\u0301 ", max_size=30), width=st.integers(-2, 40))
+def test_beginning_is_all_that_fits(text: str, width: int):
+    found = beginning(text, width)
+    assert text.startswith(found)
+    assert display_width(found) <= max(0, width)
+    assert found == text or display_width(text[: len(found) + 1]) > width
+
+
+def test_long_texts_of_wide_characters_are_cut():
+    (_, line) = output.lines([("漢" * 100_000,)], [Column(title="MESSAGE", value=lambda row: row[0], yields=1)], 40)
+    assert text_of(line) == "漢" * 19 + "…"
 
 
 def test_styles_go_with_their_cells():

@@ -20,9 +20,9 @@ from jobrunner_cli.engine.study.source import (
     UnreadableError,
     YAMLSyntaxError,
     decode,
-    parsers_may_disagree,
     hide_separators,
     parser_events,
+    parsers_may_disagree,
 )
 from jobrunner_cli.engine.study.syntax_errors import lines_of
 

@@ -117,7 +117,7 @@ def _end(
 
 
 def _has_something(settings: Settings, job: Job) -> bool:
-    from jobrunner_cli.engine.operations import has_left_files
+    from jobrunner_cli.engine.running.second_chances import has_left_files
     from jobrunner_cli.engine.states import ACTIVE_CODES
 
     return job.status_code in ACTIVE_CODES or has_left_files(settings, job)

@@ -50,7 +50,7 @@ def logs(
             if follow:
                 _say_when_nobody_will_end_it(settings, job)
             elif len(found) == 1:
-                _refuse_before_its_start(settings, job)
+                _refuse_before_its_start(settings, database, job)
         if len(found) == 1:
             _one(settings, database, found[0], follow=follow, tail=tail, timestamps=timestamps)
         else:
@@ -65,7 +65,7 @@ def _one(settings: Settings, database: Database, job: Job, *, follow: bool, tail
 
     lines = read_log(settings, database, lambda: make_executor(settings), job, follow=follow, tail=tail)
     if not log_view.write(lines, timestamps=timestamps, at_once=follow):
-        _say_why_there_is_no_log(settings, queries.job_by_id(database.connection, job.id) or job)
+        _say_why_there_is_no_log(settings, database, queries.job_by_id(database.connection, job.id) or job)
 
 
 def _several(
@@ -90,16 +90,16 @@ def _several(
         now = queries.job_by_id(database.connection, job_id)
         if now is not None:
             try:
-                _say_why_there_is_no_log(settings, now)
+                _say_why_there_is_no_log(settings, database, now)
             except NotFoundError as nothing:
                 diagnostics.notice(f"{nothing.message}.")
 
 
-def _refuse_before_its_start(settings: Settings, job: Job) -> None:
+def _refuse_before_its_start(settings: Settings, database: Database, job: Job) -> None:
     from jobrunner_cli.engine.states import State, state_of
 
     if job.started_at is None and state_of(job.status_code) is not State.RUNNING:
-        raise _no_log(settings, job)
+        raise _no_log(settings, database, job)
 
 
 def _say_when_nobody_will_end_it(settings: Settings, job: Job) -> None:
@@ -111,18 +111,19 @@ def _say_when_nobody_will_end_it(settings: Settings, job: Job) -> None:
         diagnostics.notice(f"No runner is at work on {settings.workdir}: the job ends when jobrunner run takes it up.")
 
 
-def _say_why_there_is_no_log(settings: Settings, job: Job) -> None:
+def _say_why_there_is_no_log(settings: Settings, database: Database, job: Job) -> None:
     """For a job that printed nothing so far a notice is enough. Raises NotFoundError where nothing will come any more."""
     from jobrunner_cli import diagnostics
     from jobrunner_cli.engine.states import State, state_of
 
     if state_of(job.status_code) is not State.RUNNING:
-        raise _no_log(settings, job)
+        raise _no_log(settings, database, job)
     diagnostics.notice(f"{job.workspace}/{job.action} has printed nothing yet: it is {job.status_code.value}.")
 
 
-def _no_log(settings: Settings, job: Job) -> NotFoundError:
+def _no_log(settings: Settings, database: Database, job: Job) -> NotFoundError:
     from jobrunner_cli.engine.states import State, state_of
+    from jobrunner_cli.engine.store import queries
 
     name = f"{job.workspace}/{job.action}"
     if state_of(job.status_code) is State.PENDING:
@@ -130,7 +131,7 @@ def _no_log(settings: Settings, job: Job) -> NotFoundError:
             f"{name} has no log yet: it has not started",
             hint=f"jobrunner jobs why {job.id} says what it waits for; jobs logs -f waits with it",
         )
-    if job.started_at is None:
+    if not queries.command_ran(database.connection, job):
         return NotFoundError(
             f"{name} has no log: it ended before it started", hint=f"jobrunner jobs why {job.id} says why"
         )

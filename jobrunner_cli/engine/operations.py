@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from jobrunner_cli.engine.running.second_chances import has_left_files, is_likely
 from jobrunner_cli.engine.states import ACTIVE_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.work import IntentKind
@@ -212,7 +213,7 @@ def _outline_retry(settings: Settings, conn: Connection, job: Job) -> Step:
             "it succeeded" if job.status_code is StatusCode.SUCCEEDED else f"it has not ended ({job.status_code.value})"
         )
         return Step(job=job, what=f"nothing: {says}", touches=False)
-    if _may_finalize_again(settings, job):
+    if is_likely(settings, conn, job):
         return Step(job=job, what="store its outputs again, if its container still stands; else run it anew")
     newer = queries.newest_jobs(conn, job.workspace, [job.action]).get(job.action)
     if newer is not None and newer.id != job.id and newer.status_code in ACTIVE_CODES:
@@ -236,18 +237,6 @@ def superseded(conn: Connection, jobs: Iterable[Job]) -> set[str]:
     return found
 
 
-def _may_finalize_again(settings: Settings, job: Job) -> bool:
-    ran = job.status_code is StatusCode.INTERNAL_ERROR and job.started_at is not None
-    return ran and has_left_files(settings, job)
-
-
-def has_left_files(settings: Settings, job: Job) -> bool:
-    """Whether the directory of an ended job is still there, for an operator."""
-    from jobrunner_cli.engine.jobfiles.layout import JobDirectory
-
-    return JobDirectory.of(settings.high_privacy_volume_dir, job.id).root.exists()
-
-
 def retry(
     settings: Settings,
     database: Database,
@@ -269,7 +258,8 @@ def retry(
     from jobrunner_cli.engine.retrying import Retried, run_anew
 
     failed = [job for job in jobs if state_of(job.status_code) is State.FAILED]
-    standing = set() if anew else _standing(settings, make_executor, failed)
+    likely = [] if anew else [job for job in failed if is_likely(settings, database.connection, job)]
+    standing = _standing(make_executor, likely)
     done: list[Retried] = []
     with database.transaction() as conn:
         for job in failed:
@@ -283,15 +273,14 @@ def retry(
     return sorted(done, key=lambda each: order[each.job.id])
 
 
-def _standing(settings: Settings, make_executor: Callable[[], Executor], jobs: Collection[Job]) -> set[str]:
-    """Those of the failed jobs whose container has ended and still stands, with its files."""
+def _standing(make_executor: Callable[[], Executor], jobs: Collection[Job]) -> set[str]:
+    """Those of the jobs whose container has ended and still stands."""
     from jobrunner_cli.engine.work import ContainerState
 
-    likely = [job for job in jobs if _may_finalize_again(settings, job)]
-    if not likely:
+    if not jobs:
         return set()
     executor = make_executor()
-    found = {job.id: executor.inspect(job.id) for job in likely}
+    found = {job.id: executor.inspect(job.id) for job in jobs}
     return {job_id for job_id, detail in found.items() if detail is not None and detail.state is ContainerState.EXITED}
 
 

@@ -236,13 +236,19 @@ def test_missing_image_names_the_command_that_fetches_it(make_workdir, docker_en
             "present": action(shell("echo 1 > p.txt"), "p.txt"),
         },
     )
-    workdir.add(study, "run_all")
+    absent = workdir.add(study, "run_all")["absent"]
     workdir.run(code=1)
     assert workdir.codes() == {"absent": "internal_error", "after": "dependency_failed", "present": "succeeded"}
     message = workdir.messages()["absent"]
     assert message.startswith("Internal error: ")
     assert "ghcr.io/opensafely-core/r:v99" in message
     assert "jobrunner images pull r:v99" in message
+
+    # Nothing of it ran, so that there is neither a log to read nor an output to store.
+    why = workdir.cli("jobs", "why", absent).stdout
+    assert f"jobs retry {absent} runs it anew" in why
+    assert "jobs logs" not in why
+    assert "it ended before it started" in workdir.cli("jobs", "logs", absent, code=4).stderr
 
 
 def test_mistakes_in_a_request_are_refused_with_what_was_meant(make_workdir, tmp_path: Path):

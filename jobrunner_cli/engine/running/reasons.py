@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from jobrunner_cli.engine.explaining import Reason, before_it, explain, reasons_of, running_words
 from jobrunner_cli.engine.foreseeing import seconds_until_start
 from jobrunner_cli.engine.running.board import Board
+from jobrunner_cli.engine.running.log_reading import stored_log
+from jobrunner_cli.engine.running.second_chances import is_likely
 from jobrunner_cli.engine.running.space import shortages_soon
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
 from jobrunner_cli.engine.states import TABLE, State, StatusCode, state_of
@@ -55,7 +57,7 @@ def account(settings: Settings, database: Database, job: Job) -> Account:
     board = _board(settings, database)
     view = board.view(job.id)
     if view is None:
-        return Account(reasons=tuple(_end(database, job)))
+        return Account(reasons=tuple(_end(settings, database, job)))
     views, world = board.views(), board.world(None, draining=False)
     run_times = usual_run_times(database.connection, {(other.workspace, other.action) for other in views})
     if view.state is State.RUNNING:
@@ -95,7 +97,7 @@ def _no_runner(settings: Settings) -> Reason:
     return Reason(text=text, change="jobrunner run starts one")
 
 
-def _end(database: Database, job: Job) -> list[Reason]:
+def _end(settings: Settings, database: Database, job: Job) -> list[Reason]:
     """Why a job ended as it did."""
     if state_of(job.status_code) is State.SUCCEEDED:
         return [Reason(text=f"it has succeeded: {job.status_message or 'done'}", change="nothing has to")]
@@ -112,13 +114,15 @@ def _end(database: Database, job: Job) -> list[Reason]:
                     job_ids=tuple(each.id for each in chain),
                 )
             ]
-    outcome = queries.result_of(database.connection, job.id)
+    conn = database.connection
+    outcome = queries.result_of(conn, job.id)
     hint = outcome.hint if outcome is not None else None
     text = f"it ended as {job.status_code.value}: {job.status_message or TABLE[job.status_code].meaning}"
-    log = hint or (f"jobrunner jobs logs {job.id} shows what it printed" if job.started_at is not None else None)
     again = f"runs it anew, {_SAME_COMMIT}"
-    if job.status_code is StatusCode.INTERNAL_ERROR and job.started_at is not None:
-        again = "stores its outputs again, if its container still stands"
+    if is_likely(settings, conn, job):
+        again = "stores its outputs again, if its container still stands; else it " + again
+    has_log = stored_log(settings, job) is not None or is_likely(settings, conn, job)
+    log = hint or (f"jobrunner jobs logs {job.id} shows what it printed" if has_log else None)
     return [Reason(text=text, change="; ".join(filter(None, (log, f"jobrunner jobs retry {job.id} {again}"))))]
 
 

@@ -11,10 +11,24 @@ from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.work import ContainerState, Intent
 
 if TYPE_CHECKING:
-    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Connection, Database
     from jobrunner_cli.engine.store.models import Job
 
 STORED_AGAIN = "its outputs are being stored again"
+
+
+def is_likely(settings: Settings, conn: Connection, job: Job) -> bool:
+    """Whether an ended job can probably be finalized again: its files stand, and no engine is asked for its container."""
+    ended_so = job.status_code is StatusCode.INTERNAL_ERROR
+    return ended_so and has_left_files(settings, job) and queries.command_ran(conn, job)
+
+
+def has_left_files(settings: Settings, job: Job) -> bool:
+    """Whether the directory of an ended job is still there, for an operator."""
+    from jobrunner_cli.engine.jobfiles.layout import JobDirectory
+
+    return JobDirectory.of(settings.high_privacy_volume_dir, job.id).root.exists()
 
 
 def refusal(job: Job, container: ContainerState | None) -> str | None:

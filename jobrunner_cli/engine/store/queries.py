@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 _ACTIVE = "state NOT IN ('failed', 'succeeded')"
 _FINISHED_STATES = (State.SUCCEEDED, State.FAILED)
 _AMONG = "IN (SELECT value FROM json_each(?))"
+#: The codes of a job whose command was begun.
+_WITH_COMMAND = frozenset(
+    {StatusCode.EXECUTING, StatusCode.EXECUTED, StatusCode.FINALIZING, StatusCode.FINALIZED, StatusCode.SUCCEEDED}
+)
 
 
 def active_jobs(conn: Connection) -> list[Job]:
@@ -296,6 +300,19 @@ def pauses(conn: Connection) -> list[Pause]:
 def history_of(conn: Connection, job_id: str) -> list[HistoryEntry]:
     """The steps of a job, the first one first."""
     return find_where(conn, HistoryEntry, "WHERE job_id = ? ORDER BY id", (job_id,))
+
+
+def command_ran(conn: Connection, job: Job) -> bool:
+    """Whether the command of an ended job was begun in its last run, so that it may have printed something."""
+    if job.started_at is None:
+        return False
+    for step in reversed(history_of(conn, job.id)):
+        if step.from_code in _WITH_COMMAND or step.to_code in _WITH_COMMAND:
+            return True
+        if step.to_code is StatusCode.PREPARING:
+            return False
+    # A row of an older program, which kept no history.
+    return True
 
 
 def result_of(conn: Connection, job_id: str) -> Outcome | None:

@@ -189,6 +189,44 @@ def test_jobs_that_come_while_it_runs_are_taken_up(workdir: WorkDirectory, tmp_p
     assert workdir.leftovers() == []
 
 
+@pytest.mark.engine
+def test_image_that_is_fetched_anew_while_a_job_waits_is_the_one_that_it_runs_in(
+    make_workdir, docker_engine, tmp_path: Path
+):
+    workdir = make_workdir("docker", {"MAX_WORKERS": "1"})
+    image = f"python:v{1000 + secrets.randbelow(10**9)}"
+    study = make_study(
+        tmp_path / "study",
+        {
+            "first": action(workdir.command("touch began; until [ -e go ]; do sleep 0.1; done; touch a.txt"), "a.txt"),
+            "second": action(f"{image} sh -c 'echo $WHICH > which.txt'", "which.txt"),
+        },
+    )
+    with closing(engine_client()) as engine:
+        registry, made = docker_engine.python.rpartition("/")[0], []
+
+        def fetch(which: str) -> None:
+            container = engine.create_container(docker_engine.python, ["true"])["Id"]
+            repository, _, tag = f"{registry}/{image}".rpartition(":")
+            made.append(engine.commit(container, repository, tag, changes=f"ENV WHICH={which}")["Id"])
+            engine.remove_container(container)
+
+        fetch("old")
+        jobs = workdir.add(study, "run_all")
+        runner = workdir.start("run", "--until-idle")
+        workdir.wait_for_file(jobs["first"], "began")
+        waiting = {"name": f"os-job-{jobs['second']}"}
+        until(lambda: engine.containers(all=True, filters=waiting), "the container that is made ahead of its turn")
+        fetch("new")
+        # For this long an image that was looked at is not looked at again.
+        time.sleep(5.5)
+        workdir.let_go(jobs["first"])
+        assert runner.ends() == 0
+        for each in made:
+            engine.remove_image(each, force=True)
+    assert workdir.outputs(workdir.high)["which.txt"] == b"new\n"
+
+
 def test_paused_backend_starts_nothing_and_lets_running_jobs_finish(workdir: WorkDirectory, tmp_path: Path):
     study = make_study(
         tmp_path / "study",

@@ -1,6 +1,7 @@
 """The loop's picture of the table: what it leaves out, what it answers, and what it writes."""
 
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import intents
 from jobrunner_cli.engine.store.database import Database
 from jobrunner_cli.engine.weights import Weights
-from jobrunner_cli.engine.work import Decision, IntentKind
+from jobrunner_cli.engine.work import Decision, EffectKind, IntentKind
 from support.store import make_job, make_outcome, new_database
 
 C = StatusCode
@@ -172,3 +173,32 @@ def test_a_row_whose_state_and_code_are_unknown_is_not_an_active_job(make_board,
     damage(tmp_path / "db.sqlite", "UPDATE job SET state = 'sleeping', status_code = 'dreaming' WHERE id = 'odd'")
     board.refresh()
     assert list(board.jobs) == ["good"]
+
+
+def test_a_job_that_waits_before_it_is_tried_again_is_ended_at_once_when_somebody_wants_that(make_board):
+    board, conn = make_board(make_job("j", C.PREPARING), make_job("other", C.PREPARING))
+    board.refresh()
+    for job_id in ("j", "other"):
+        board.track(job_id).not_before = time.monotonic() + 1000
+    ask(conn, IntentKind.CANCEL, "j")
+    board.forget()
+    board.refresh()
+    decisions = decide(board.views(), board.world(None, draining=False))
+    assert [(each.job_id, each.effect) for each in decisions] == [("j", EffectKind.TERMINATE)]
+
+    # An end that fails waits before it is tried again, too.
+    board.track("j").not_before = time.monotonic() + 1000
+    board.forget()
+    board.refresh()
+    assert decide(board.views(), board.world(None, draining=False)) == []
+
+
+def test_when_what_stood_in_the_way_is_gone_everything_is_tried_again(make_board):
+    board, _ = make_board(make_job("j", C.PREPARING), make_job("ended", C.KILLED_BY_ADMIN))
+    board.refresh()
+    board.track("j").not_before = time.monotonic() + 1000
+    board.clean_up_later("ended", time.monotonic() + 1000)
+    assert decide(board.views(), board.world(None, draining=False)) == []
+    board.wait_no_longer()
+    assert [each.job_id for each in decide(board.views(), board.world(None, draining=False))] == ["j"]
+    assert board.take_cleanups() == ["ended"]

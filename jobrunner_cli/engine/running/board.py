@@ -108,7 +108,7 @@ class Board:
         """Read the table, and write nothing: enough for somebody who only wants the picture."""
         conn = self._database.connection
         rows = self.rows.active()
-        self._intents = self.rows.wishes(rows)
+        known, self._intents = self._intents, self.rows.wishes(rows)
         if self._only is not None:
             self._named = frozenset(self._only(rows))
         self.jobs = {job.id: job for job in rows if self._concerns(job)}
@@ -121,6 +121,9 @@ class Board:
             unread = job.status_code is StatusCode.FINALIZING and track.outcome is None
             if unread and not self.rows.read_verdict(job_id, track):
                 del self.jobs[job_id]
+            if self._intents.get(job_id, ()) != known.get(job_id, ()):
+                # What was to be tried again is not what is wanted of it now.
+                track.not_before = None
 
     def _may_move(self, job_id: str) -> bool:
         return self._named is None or job_id in self._named
@@ -159,6 +162,12 @@ class Board:
         if track is None:
             track = self._tracks[job_id] = Track(number=next(self._numbers))
         return track
+
+    def wait_no_longer(self) -> None:
+        """What stood in the way is gone: try everything again that is to be tried again."""
+        for track in self._tracks.values():
+            track.not_before = None
+        self._cleanups = dict.fromkeys(self._cleanups, 0.0)
 
     def drop_track(self, job_id: str) -> None:
         """Nothing needs to be remembered of an ended job any more, unless something is being done for it."""
@@ -389,4 +398,4 @@ class Board:
         """An effect has removed what was provisioned."""
         if done.kind in {EffectKind.RESET, EffectKind.TERMINATE}:
             track = self.track(done.job_id)
-            track.provisioned = track.has_leftovers = False
+            track.provisioned_at, track.has_leftovers = None, False

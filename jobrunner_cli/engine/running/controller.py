@@ -307,6 +307,8 @@ class Controller:
                 self._hands.grow(settings.max_workers)
             case str():
                 with self._passing("tell of the executor"):
+                    if not message:
+                        self._board.wait_no_longer()
                     self._listener.trouble(message or None)
             case None:
                 self._listener.leaving()
@@ -345,7 +347,7 @@ class Controller:
             self._board.cleaned_up(done.job_id, "removed what it left")
             return
         if done.kind is EffectKind.PROVISION:
-            track.provisioned = True
+            track.provisioned_at = done.ended_at
         elif isinstance(done.value, Lost):
             self._carry_out([settling.after_loss(job, done.value)])
         elif isinstance(done.value, Outcome):

@@ -69,7 +69,7 @@ class Hands:
             case EffectKind.PROVISION:
                 return lambda: effects.provision(define(job, self._settings), stop)
             case EffectKind.PREPARE:
-                provisioned = track.provisioned
+                provisioned = track.is_provisioned(time.monotonic())
                 return lambda: effects.prepare(
                     define(job, self._settings), inputs, stop, provisioned=provisioned, tally=tally
                 )

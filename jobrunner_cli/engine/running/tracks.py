@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _COPYING = frozenset({EffectKind.PREPARE, EffectKind.FINALIZE, EffectKind.PUBLISH})
 #: Seconds between two messages about how far an effect is, and before the first: each is a write to the table.
 _PROGRESS_INTERVAL = 2.0
+#: Seconds for which what was provisioned is taken to be as it would be made now.
+_PROVISIONED_FOR = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +60,8 @@ class Track:
     #: monotonic seconds before which nothing is tried again, and how often it was tried already
     not_before: float | None = None
     attempts: int = 0
-    #: its code is laid out and its container created, by this process, ahead of its turn
-    provisioned: bool = False
+    #: when its code was laid out and its container created, by this process, ahead of its turn; in monotonic seconds
+    provisioned_at: float | None = None
     #: a waiting job has a directory or a container, in whatever state
     has_leftovers: bool = False
     #: how far the effect in flight is, counted by its thread; and when, in monotonic seconds, that was last told
@@ -75,6 +77,13 @@ class Track:
     last_outputs: RecordedOutputs | None = None
     history_wanted: bool = False
     history: tuple[RecordedOutputs, ...] | None = None
+
+    def is_provisioned(self, now: float) -> bool:
+        """Whether what was made ahead of its turn was made a moment ago, so that nothing can have changed since.
+
+        Images are fetched anew and hosts move while a job waits: what is older has to be looked at again.
+        """
+        return self.provisioned_at is not None and now - self.provisioned_at < _PROVISIONED_FOR
 
     def begin(self, kind: EffectKind, cause: str, now: float) -> None:
         """Remember the effect that is begun at a monotonic time."""
@@ -98,7 +107,7 @@ class Track:
             self.in_flight,
             self.effect_ended_at,
             self.not_before,
-            self.provisioned,
+            self.provisioned_at,
             self.has_leftovers,
             self.outcome is None,
             self.overuse,
@@ -155,7 +164,7 @@ def active_job(
         in_flight=track.in_flight,
         effect_ended_at=track.effect_ended_at,
         not_before=track.not_before,
-        provisioned=track.provisioned or track.has_leftovers,
+        provisioned=track.provisioned_at is not None or track.has_leftovers,
         overuse=track.overuse,
         time_limit=time_limit,
         message=job.status_message,

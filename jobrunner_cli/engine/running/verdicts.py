@@ -23,7 +23,7 @@ DATABASE_EXIT_CODES = {
 }
 
 #: What a shell, and the init process of a container, mean by these.
-_SHELL_CODES = {126: "usually a command that cannot be executed", 127: "usually a command that is not in the image"}
+_SHELL_CODES = {126: "usually a command that cannot be executed", 127: "usually a command that is not there"}
 
 _KILLED = 137
 #: What stands for the code of a container that has ended without one.

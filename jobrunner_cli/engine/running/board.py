@@ -289,10 +289,10 @@ class Board:
             self.forget()
         self._ended_codes[job.id] = job.status_code
 
-    def note(self, job_id: str, message: str) -> None:
-        """Change only the message of an active job."""
-        job, message = self.jobs[job_id], self._mask(message)
-        if job.status_message == message:
+    def note(self, job_id: str, message: str | None) -> None:
+        """Change only the message of an active job; None leaves it."""
+        job, message = self.jobs[job_id], None if message is None else self._mask(message)
+        if message in {None, job.status_message}:
             return
         with self._database.transaction() as conn:
             self.jobs[job_id] = changes.advance(conn, job, (), now_ns=time.time_ns(), message=message, cause="")
@@ -308,9 +308,7 @@ class Board:
     def conclude(self, job_id: str) -> Job:
         """The final row of a job whose outputs are in place."""
         outcome = self.track(job_id).outcome
-        if outcome is None:
-            msg = f"job {job_id} has no verdict"
-            raise AssertionError(msg)
+        assert outcome is not None, f"job {job_id} has no verdict"
         results = {
             "outputs": outcome.levels,
             "unmatched_outputs": outcome.unmatched_outputs,

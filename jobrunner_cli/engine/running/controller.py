@@ -367,21 +367,20 @@ class Controller:
 
     def _settle_failure(self, done: EffectDone, error: Exception, job: ActiveJob | None) -> None:
         track = self._board.track(done.job_id)
-        if track.stop.is_set() and not settling.is_temporary(error):
-            # Broken off because somebody wants the job ended: the next look ends it.
+        if track.stop.is_set():
+            # Somebody wants the job ended, or the runner leaves: whatever went wrong, the next look does that.
             return
         track.attempts += 1
         self._log_failure(done, error)
         if job is None:
             self._settle_failed_cleanup(done, error)
             return
-        follows = settling.after_failure(job, done.kind, error, track.attempts)
-        match follows:
+        match settling.after_failure(job, done.kind, error, track.attempts):
             case TryAgain(seconds=seconds, message=message):
                 track.not_before = time.monotonic() + seconds
                 self._board.note(done.job_id, message)
-            case Decision():
-                self._carry_out([follows])
+            case Decision() as decision:
+                self._carry_out([decision])
             case None:
                 track.has_leftovers = True
 

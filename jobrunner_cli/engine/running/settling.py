@@ -24,10 +24,10 @@ _PERSISTENT = frozenset({EffectKind.TERMINATE, EffectKind.STOP, EffectKind.HALT,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryAgain:
-    """The same has to be tried again, after some seconds; `message` says what is in the way."""
+    """The same has to be tried again, after some seconds; `message` says what is in the way, if that is to be told."""
 
     seconds: float
-    message: str
+    message: str | None
 
 
 def is_temporary(error: Exception) -> bool:
@@ -62,9 +62,11 @@ def after_failure(job: ActiveJob, kind: EffectKind, error: Exception, attempts: 
     """
     if kind in _PERSISTENT or is_temporary(error):
         seconds = min(_FIRST_WAIT * 2 ** (attempts - 1), _LONGEST_WAIT)
-        return TryAgain(seconds=seconds, message=f"Trying again soon: {error}")
+        # Ahead of its turn a job waits for something else, and what it says stays true when the trouble is over.
+        message = None if kind is EffectKind.PROVISION else f"Trying again soon: {error}"
+        return TryAgain(seconds=seconds, message=message)
     if kind is EffectKind.PROVISION:
-        # Ahead of its turn nothing is reported: preparing meets the same trouble and says so.
+        # Preparing meets the same trouble and says so.
         return None
     if kind is EffectKind.START and isinstance(error, ContainerMissingError):
         return after_loss(job, Lost(reason="its container disappeared"))

@@ -294,6 +294,7 @@ def load(environ: Mapping[str, str] | None = None, cwd: Path | None = None, conf
     if problems:
         raise ConfigurationError("\n".join(problems), hint="an empty value means the default")
     _force(values, sources)
+    notices += _absent_files(values, sources)
     return Settings(**values, sources=MappingProxyType(sources), notices=tuple(notices))
 
 
@@ -345,6 +346,13 @@ def _force(values: dict[str, Any], sources: dict[str, str]) -> None:
         values["using_dummy_data_backend"], sources["using_dummy_data_backend"] = True, DERIVED
     if not values["using_dummy_data_backend"] and not values["github_proxy"]:
         values["github_proxy"], sources["github_proxy"] = True, DERIVED
+
+
+def _absent_files(values: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
+    """What is said of files with rules that somebody named and that are not there: without one, no rule holds."""
+    for name in ("job_resource_weights", "job_time_limits"):
+        if sources[name] != DEFAULT and not values[name].exists():
+            yield f"{name.upper()} (from {sources[name]}) names {values[name]}, which is not there"
 
 
 def _dotenv(here: Path, problems: list[str], notices: list[str]) -> _Layer:

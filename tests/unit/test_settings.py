@@ -374,3 +374,14 @@ print(sorted({"dotenv", "tomllib", "platformdirs", "subprocess", "importlib.meta
         check=True,
     )
     assert answer.stdout == "[]\n"
+
+
+def test_files_with_rules_that_are_named_and_absent_are_told_of(read, tmp_path):
+    assert read().notices == ()
+    told = read(JOB_RESOURCE_WEIGHTS="heavy.ini", JOB_TIME_LIMITS="/no/limits.ini").notices
+    assert told == (
+        f"JOB_RESOURCE_WEIGHTS (from environment) names {tmp_path}/cwd/heavy.ini, which is not there",
+        "JOB_TIME_LIMITS (from environment) names /no/limits.ini, which is not there",
+    )
+    (tmp_path / "cwd" / "heavy.ini").write_text("")
+    assert read(JOB_RESOURCE_WEIGHTS="heavy.ini").notices == ()

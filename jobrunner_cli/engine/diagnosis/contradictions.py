@@ -17,7 +17,7 @@ _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def look_at_settings(settings: Settings) -> Iterator[Finding]:
-    """What contradicts what. Raises ConfigurationError for a malformed file of weights."""
+    """What contradicts what. Raises ConfigurationError for a malformed file of weights or of time limits."""
     found = [
         *(warning(text, "jobrunner config shows what holds in its place") for text in settings.notices),
         *_stores(settings),
@@ -26,9 +26,11 @@ def look_at_settings(settings: Settings) -> Iterator[Finding]:
         *_addresses(settings),
     ]
     yield from found or [ok("nothing contradicts anything; jobrunner config shows all of it")]
+    from jobrunner_cli.engine.time_limits import load_time_limits
     from jobrunner_cli.engine.weights import load_weights
 
     load_weights(settings.job_resource_weights)
+    load_time_limits(settings.job_time_limits, settings.job_time_limit)
 
 
 def _stores(settings: Settings) -> Iterator[Finding]:

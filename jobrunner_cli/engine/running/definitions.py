@@ -80,7 +80,8 @@ def outline(job: Job, settings: Settings) -> JobDefinition:
 
 def _environment(job: Job, settings: Settings, image: str) -> dict[str, str]:
     environment = {"OPENSAFELY_BACKEND": settings.backend, "HOME": "/tmp"}  # noqa: S108 (a path in the container)
-    if "stata-mp" in image.rpartition("/")[2] and settings.stata_license:
+    name = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    if name == "stata-mp" and settings.stata_license:
         environment["STATA_LICENSE"] = settings.stata_license
     if not uses_real_database(job, settings):
         return environment

@@ -296,6 +296,30 @@ def test_paused_workspace_and_paused_job_hold_only_themselves(make_workdir, tmp_
     assert set(dict(workdir.ask("SELECT id, status_code FROM job")).values()) == {"succeeded"}
 
 
+def test_jobs_that_take_their_time_to_end_hold_up_neither_others_nor_each_other(make_workdir, tmp_path: Path):
+    workdir = make_workdir("process", {"MAX_WORKERS": "7", "JOB_STOP_GRACE": "600"})
+    names = [f"stubborn{number}" for number in range(6)]
+    deaf = "trap 'touch asked' TERM; touch began; until [ -e go ]; do sleep 0.05; done"
+    actions = {name: action(workdir.command(f"{deaf}; : {name}"), f"{name}.txt") for name in names}
+    study = make_study(tmp_path / "study", {**actions, "quick": action(shell("echo 1 > quick.txt"), "quick.txt")})
+    jobs = workdir.add(study, *names)
+    runner = workdir.start("run", "--until-idle")
+    for job_id in jobs.values():
+        workdir.wait_for_file(job_id, "began")
+    cancelling = workdir.start("jobs", "cancel", *jobs.values())
+    for job_id in jobs.values():
+        workdir.wait_for_file(job_id, "asked")
+    quick = workdir.add(study, "quick")["quick"]
+    workdir.wait_for(quick, "succeeded")
+    assert {workdir.codes()[name] for name in names} == {"executing"}
+
+    workdir.let_go(*jobs.values())
+    assert cancelling.ends() == 0
+    assert runner.ends() == 1
+    assert {workdir.codes()[name] for name in names} == {"cancelled_by_user"}
+    assert workdir.leftovers() == []
+
+
 @pytest.mark.engine
 def test_maintenance_means_nothing_to_dummy_data(make_workdir, tmp_path: Path):
     workdir = make_workdir("docker")

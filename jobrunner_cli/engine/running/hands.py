@@ -18,32 +18,35 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
 
-#: Calls of the engine that are short as a rule; a kill must not queue behind copies.
-_SHORT = frozenset({EffectKind.START, EffectKind.TERMINATE, EffectKind.STOP, EffectKind.HALT, EffectKind.RESET})
-#: Threads for file work beyond one for each worker: ended jobs are cleaned up and next ones provisioned beside.
-_SPARE_FILE_THREADS = 2
-_SHORT_THREADS = 4
-_MOST_FILE_THREADS = 32
+#: What may last as long as a command is given to end itself: all that run may be ended at once, and nothing starts later
+#: for that.
+_ENDING = frozenset({EffectKind.TERMINATE, EffectKind.STOP, EffectKind.HALT, EffectKind.RESET})
+#: Threads beyond one for each worker: ended jobs are cleaned up and next ones provisioned beside.
+_SPARE_THREADS = 2
+_STARTING_THREADS = 4
+_MOST_THREADS = 32
 
 
 class Hands:
-    """Two bounded pools, and the way from an effect's kind to its function."""
+    """Three bounded pools, for starts, for ends and for file work, and the way from an effect's kind to its function."""
 
     def __init__(self, effects: Effects, settings: Settings, post: Callable[[EffectDone], None]) -> None:
         self._effects = effects
         self._settings = settings
         self._post = post
-        self._files = Pool("files", _file_threads(settings.max_workers))
-        self._short = Pool("engine", _SHORT_THREADS)
+        self._files = Pool("files", _threads(settings.max_workers))
+        self._ends = Pool("ends", _threads(settings.max_workers))
+        self._starts = Pool("starts", _STARTING_THREADS)
 
     def grow(self, max_workers: int) -> None:
         """Have threads enough for so many workers."""
-        self._files.grow(_file_threads(max_workers))
+        for pool in (self._files, self._ends):
+            pool.grow(_threads(max_workers))
 
     def begin(self, job: Job, kind: EffectKind, track: Track, inputs: Sequence[InputFile]) -> None:
         """Begin an effect; its end is posted, whatever happens."""
         task = self._task(job, kind, track, inputs)
-        pool = self._short if kind in _SHORT else self._files
+        pool = self._starts if kind is EffectKind.START else self._ends if kind in _ENDING else self._files
         pool.submit(partial(self._do, job.id, kind, task))
 
     def remove_unknown(self, job_id: str) -> None:
@@ -52,8 +55,8 @@ class Hands:
 
     def close(self) -> None:
         """Let the threads end."""
-        self._files.close()
-        self._short.close()
+        for pool in (self._files, self._ends, self._starts):
+            pool.close()
 
     def _do(self, job_id: str, kind: EffectKind, task: Callable[[], object]) -> None:
         value, error = None, None
@@ -101,5 +104,5 @@ class Hands:
                 return lambda: effects.remove(job.id, job.workspace)
 
 
-def _file_threads(max_workers: int) -> int:
-    return min(max_workers + _SPARE_FILE_THREADS, _MOST_FILE_THREADS)
+def _threads(max_workers: int) -> int:
+    return min(max_workers + _SPARE_THREADS, _MOST_THREADS)

@@ -219,9 +219,10 @@ def test_out_of_memory_says_so_with_the_limit(make_workdir, docker_engine, tmp_p
         tmp_path / "study",
         {"eat": action(eat, "out.txt"), "small": action(shell("echo 1 > s.txt"), "s.txt")},
     )
-    workdir.add(study, "run_all")
+    jobs = workdir.add(study, "run_all")
     workdir.run(code=1)
     assert workdir.codes() == {"eat": "nonzero_exit", "small": "succeeded"}
+    assert "DEFAULT_JOB_MEMORY_LIMIT" in workdir.show(jobs["eat"])["hint"]
     assert workdir.messages()["eat"] == "Job exited with an error: ran out of memory (limit 24 MiB)"
 
 

@@ -71,8 +71,10 @@ def _verdict(
         return StatusCode.NONZERO_EXIT, f"Job was ended: {ended_for}", hint
     if exit_code != 0:
         reason = _reason(job, detail, exit_code)
-        message = f"Job exited with an error: {reason}"
-        return StatusCode.NONZERO_EXIT, message, f"its log says more: jobrunner jobs logs {job.id}"
+        hint = f"its log says more: jobrunner jobs logs {job.id}"
+        if detail.out_of_memory:
+            hint = f"have it hold less in memory at once, or have DEFAULT_JOB_MEMORY_LIMIT raised; {hint}"
+        return StatusCode.NONZERO_EXIT, f"Job exited with an error: {reason}", hint
     if matched.unmatched_patterns:
         message = f"No outputs found matching patterns: {quote_names(matched.unmatched_patterns, most=10)}"
         return StatusCode.UNMATCHED_PATTERNS, message, _hint_of_unmatched(matched)

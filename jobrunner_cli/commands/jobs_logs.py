@@ -122,7 +122,7 @@ def _say_why_there_is_no_log(settings: Settings, database: Database, job: Job) -
 
 
 def _no_log(settings: Settings, database: Database, job: Job) -> NotFoundError:
-    from jobrunner_cli.engine.states import State, state_of
+    from jobrunner_cli.engine.states import State, StatusCode, state_of
     from jobrunner_cli.engine.store import queries
 
     name = f"{job.workspace}/{job.action}"
@@ -135,4 +135,7 @@ def _no_log(settings: Settings, database: Database, job: Job) -> NotFoundError:
         return NotFoundError(
             f"{name} has no log: it ended before it started", hint=f"jobrunner jobs why {job.id} says why"
         )
-    return NotFoundError(f"the log of {name} ({job.id}) is gone", hint=f"it was stored below {settings.logs_dir}")
+    hint = f"it was stored below {settings.logs_dir}"
+    if job.status_code is StatusCode.INTERNAL_ERROR:
+        hint = "its container had it, and that is gone; nothing was stored"
+    return NotFoundError(f"the log of {name} ({job.id}) is gone", hint=hint)

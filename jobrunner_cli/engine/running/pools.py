@@ -27,8 +27,9 @@ class Pool:
         self._submitted += 1
         if len(self._threads) < min(self._size, self._submitted):
             thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
+            # Where no more threads can be had, those that there are do it.
             thread.start()
+            self._threads.append(thread)
 
     def grow(self, size: int) -> None:
         """Allow so many threads, if that is more than before."""

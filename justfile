@@ -77,6 +77,10 @@ fix: _ready
     @ruff check --fix-only --quiet .
     @ruff format --quiet .
 
+# write what derives from the code: docs/states.md, settings.md and commands.md, and the completions
+docs: _ready
+    @"{{ python }}" docs/generate.py
+
 # resolve the lock files anew, with the newest versions
 update-dependencies: _ready
     @"{{ python }}" tools/locks.py update

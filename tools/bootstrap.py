@@ -6,6 +6,7 @@ Standard library only: nothing is installed yet.
 from __future__ import annotations
 
 import fcntl
+import os
 import platform
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".stamp"
 LOCKS = ("requirements.prod.txt", "requirements.dev.txt")
+#: Settings of pip that would have it install somewhere else than into the environment.
+ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
 
 
 def wanted_stamp() -> tuple[str, str]:
@@ -33,6 +36,7 @@ def quietly(*command: str | Path) -> None:
         command,
         check=False,
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in ELSEWHERE} | {"PIP_USER": "0"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -82,8 +86,8 @@ def make() -> None:
     unfinished.rename(STAMP)
 
 
-if __name__ == "__main__":
-    # A lock on an open file ends with the process that holds it, however that ends: it is never left behind.
+def main() -> None:
+    """Make the environment under a lock, which ends with the process that holds it, however that ends."""
     with (ROOT / ".venv.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,3 +95,10 @@ if __name__ == "__main__":
             print("Waiting for another ./just that is making .venv", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         make()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OSError as error:
+        sys.exit(f"./just: .venv cannot be made: {error.filename or ROOT}: {error.strerror}")

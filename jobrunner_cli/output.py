@@ -217,5 +217,8 @@ def size(count: float) -> str:
 
 
 def utc(timestamp: float | None) -> str | None:
-    """A UNIX time as ISO 8601 in UTC."""
-    return None if timestamp is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))
+    """A UNIX time as ISO 8601 in UTC; None also for a number that is no time, which rows of other programs may have."""
+    try:
+        return None if timestamp is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -93,7 +93,11 @@ def _times(facts: Facts, now: float) -> str:
 
 def _moment(at: float, now: float) -> str:
     shape = "%H:%M:%S" if now - at < 12 * 3600 else "%Y-%m-%d %H:%M:%S"
-    return f"{time.strftime(shape, time.localtime(at))} ({output.ago(at, now)} ago)"
+    try:
+        return f"{time.strftime(shape, time.localtime(at))} ({output.ago(at, now)} ago)"
+    except (OverflowError, OSError, ValueError):
+        # A row of another program may have a number that is no time.
+        return f"at {at}"
 
 
 def _usage(text: Text, facts: Facts) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +57,12 @@ def take_over(workdir: WorkDirectory, study: StudyRepository, **rows: dict[str, 
     workdir.cli("flags", "set", "paused=")
 
 
+def change(workdir: WorkDirectory, statement: str) -> None:
+    """Write into the database past the program."""
+    with closing(sqlite3.connect(workdir.path / "db.sqlite", isolation_level=None)) as conn:
+        conn.execute(statement)
+
+
 def test_jobs_that_are_marked_as_cancelled_are_ended_whatever_they_were_doing(
     workdir: WorkDirectory, study: StudyRepository
 ):
@@ -86,3 +95,37 @@ def test_a_row_in_a_state_that_does_not_exist_is_left_alone_and_holds_up_nothing
     said = workdir.run().stderr
     assert workdir.codes() == {"odd": "dreaming", "other": "succeeded"}
     assert said.count("Job odd cannot be moved") == 1
+
+
+def test_number_that_is_no_time_stands_in_nobodys_way(workdir: WorkDirectory, study: StudyRepository):
+    ended = {"state": "succeeded", "status_code": "succeeded"}
+    take_over(workdir, study, far={**ended, "created_at": 2**62, "completed_at": 1e300}, other={})
+    change(workdir, "UPDATE flags SET value = 'db-maintenance', timestamp = 1e300 WHERE id = 'mode'")
+    workdir.run()
+    jobs = {job["id"]: job for job in json.loads(workdir.cli("jobs", "ls", "--json").stdout)}
+    assert jobs["far"]["created_at"] is jobs["far"]["completed_at"] is None
+    assert jobs["other"]["status_code"] == "succeeded"
+    assert "far" in workdir.cli("jobs", "ls").stdout
+    assert "succeeded" in workdir.cli("jobs", "show", "far").stdout
+
+
+@pytest.mark.parametrize("words", [("jobs", "show", "odd"), ("jobs", "cancel", "odd", "--yes")])
+def test_text_that_is_none_is_damage_and_no_internal_error(
+    workdir: WorkDirectory, study: StudyRepository, words: tuple[str, ...]
+):
+    take_over(workdir, study, odd={})
+    change(workdir, "UPDATE job SET status_message = CAST(x'ff41' AS TEXT)")
+    said = workdir.cli(*words, code=3).stderr
+    assert said.startswith("jobrunner: the database ")
+    assert "damaged" in said
+    assert "status_message" in said
+
+
+def test_row_whose_text_is_none_holds_up_no_other(workdir: WorkDirectory, study: StudyRepository):
+    take_over(workdir, study, odd={}, other={})
+    change(workdir, "UPDATE job SET status_message = CAST(x'ff41' AS TEXT) WHERE id = 'odd'")
+    assert workdir.run().stderr.count("Job odd cannot be moved") == 1
+    assert workdir.ask("SELECT id, status_code FROM job ORDER BY id") == [("odd", "created"), ("other", "succeeded")]
+    listed = workdir.cli("jobs", "ls")
+    assert "other" in listed.stdout
+    assert "Left out" in listed.stderr

@@ -278,6 +278,32 @@ def test_a_database_that_is_not_what_its_level_says_is_refused_in_one_line(tmp_p
     assert "level-0" in (raised.value.hint or "")
 
 
+def test_a_database_to_which_somebody_has_added_rules_of_his_own_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 3, [{"id": "a", "state": "pending"}])
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("CREATE TRIGGER keep BEFORE UPDATE ON job BEGIN SELECT RAISE(ABORT, 'nothing changes'); END")
+    before = job_rows(path)
+    with pytest.raises(ConfigurationError, match="nothing changes"):
+        migrate(path)
+    assert job_rows(path) == before
+
+
+def test_a_level_that_another_program_counts_is_not_taken_for_ours(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 3, [])
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("ALTER TABLE job ADD COLUMN theirs TEXT")
+        conn.execute(f"PRAGMA user_version = {NEWEST_LEVEL}")
+    for attempt in (ensure_migrated, migrate):
+        with pytest.raises(ConfigurationError, match=f"level {NEWEST_LEVEL}.* no table .*history"):
+            attempt(path)
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA user_version = -1")
+    with pytest.raises(ConfigurationError, match="not one of jobrunner's"):
+        migrate(path)
+
+
 @pytest.mark.parametrize("lock", ["runner.lock", "sync.lock"])
 def test_a_runner_or_a_sync_keeps_migrate_away(tmp_path: Path, lock: str) -> None:
     path = tmp_path / "db.sqlite"

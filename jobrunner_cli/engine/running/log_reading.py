@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,9 +58,11 @@ def stored_log(settings: Settings, job: Job) -> Path | None:
     logs = settings.high_privacy_storage_base / "logs"
     name = f"os-job-{job.id}/logs.txt"
     if job.completed_at is not None:
-        guess = logs / time.strftime("%Y-%m", time.gmtime(job.completed_at)) / name
-        if guess.is_file():
-            return guess
+        # A row of another program may have a number that is no time.
+        with suppress(OverflowError, OSError, ValueError):
+            guess = logs / time.strftime("%Y-%m", time.gmtime(job.completed_at)) / name
+            if guess.is_file():
+                return guess
     return next(iter(sorted(logs.glob(f"*/{name}"), reverse=True)), None)
 
 

@@ -103,4 +103,4 @@ class Rows:
     def _report_damage(self, job_id: str, error: Exception) -> None:
         if job_id not in self._damaged:
             self._damaged.add(job_id)
-            log.error("Job %s cannot be moved, because what is stored of it cannot be read: %r", job_id, error)
+            log.error("Job %s cannot be moved, because what is stored of it cannot be read: %s", job_id, error)

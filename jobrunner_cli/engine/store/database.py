@@ -20,7 +20,8 @@ from jobrunner_cli.engine.errors import (
     DiskFullError,
     JobrunnerError,
 )
-from jobrunner_cli.engine.store.models import NEWEST_LEVEL
+from jobrunner_cli.engine.store.mapper import is_undecodable
+from jobrunner_cli.engine.store.models import NEWEST_LEVEL, STORED
 
 #: Seconds for which a connection waits for another process's write lock.
 PATIENCE = 30.0
@@ -68,6 +69,21 @@ class Connection(sqlite3.Connection):
         rows = self.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchall()
         return bool(rows)
 
+    def require_form(self) -> None:
+        """Check that a database at the newest level has the tables of that level.
+
+        Other programs count their levels, too, and a number says nothing of whose it is. Raises ConfigurationError.
+        """
+        rows = self.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        missing = {table.__tablename__ for table in STORED} - {row["name"] for row in rows}
+        if missing:
+            msg = (
+                f"the database {self.path} says that it is at level {NEWEST_LEVEL}, but has not that level's form: "
+                f"it has no table {', '.join(sorted(missing))}"
+            )
+            hint = "was it made by another program? A backup of it from level 3 or before can be upgraded"
+            raise ConfigurationError(msg, hint=hint)
+
     def _pragma(self, name: str) -> int:
         ((value,),) = self.execute(f"PRAGMA {name}").fetchall()
         return int(value)
@@ -96,7 +112,7 @@ def _translate(path: Path, error: sqlite3.DatabaseError) -> JobrunnerError | Non
         return DiskFullError(f"no space is left for the database {path}", hint="free some space and try again")
     if code == sqlite3.SQLITE_NOTADB:
         return ConfigurationError(f"{path} is not a SQLite database", hint="WORKDIR, or --dbpath, names another place?")
-    if code == sqlite3.SQLITE_CORRUPT:
+    if code == sqlite3.SQLITE_CORRUPT or is_undecodable(error):
         return ConfigurationError(f"the database {path} is damaged: {error}", hint="restore it from a backup")
     if code == sqlite3.SQLITE_CANTOPEN:
         return ConfigurationError(f"the database {path} cannot be opened", hint="check who may read and write it")
@@ -199,8 +215,12 @@ class Database:
     def __enter__(self) -> Database:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close it; what SQLite has said of the file becomes an error for people, as `translated` has them."""
         self.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            with translated(self.path):
+                raise error
 
 
 def ensure_migrated(path: Path, *, patience: float = PATIENCE) -> None:
@@ -212,6 +232,8 @@ def ensure_migrated(path: Path, *, patience: float = PATIENCE) -> None:
     try:
         with translated(path):
             level, made = conn.level(), conn.has_table("job")
+            if made and level == NEWEST_LEVEL:
+                conn.require_form()
     finally:
         conn.close()
     if level > NEWEST_LEVEL:

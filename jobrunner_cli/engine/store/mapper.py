@@ -155,10 +155,24 @@ def load(cls: type[S], row: sqlite3.Row) -> S:
     return cls(**values)
 
 
+def is_undecodable(error: sqlite3.Error) -> bool:
+    """Whether this is about bytes that are no text: the module says so without a code."""
+    return str(error).startswith("Could not decode")
+
+
 def find_where(conn: sqlite3.Connection, cls: type[S], clause: str, parameters: Sequence[object] = ()) -> list[S]:
-    """The objects that a clause (`WHERE … ORDER BY … LIMIT …`) selects; the cursor is read to its end."""
+    """The objects that a clause (`WHERE … ORDER BY … LIMIT …`) selects; the cursor is read to its end.
+
+    Raises what `load` raises, also for bytes that are no text where there should be some.
+    """
     table = table_of(cls)
-    rows = conn.execute(f"SELECT {table.listed} FROM {table.name} {clause}", parameters).fetchall()  # noqa: S608
+    try:
+        rows = conn.execute(f"SELECT {table.listed} FROM {table.name} {clause}", parameters).fetchall()  # noqa: S608
+    except sqlite3.OperationalError as error:
+        if not is_undecodable(error):
+            raise
+        msg = f"the database has a damaged row in {table.name}: {error}"
+        raise ConfigurationError(msg) from error
     return [load(cls, row) for row in rows]
 
 

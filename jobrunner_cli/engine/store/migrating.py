@@ -56,6 +56,7 @@ def migrate(path: Path, *, patience: float = _PATIENCE) -> MigrationReport:
     if path.exists():
         with translated(path), closing(open_file(path, patience=patience, may_create=False)) as conn:
             if conn.level() == NEWEST_LEVEL and conn.has_table("job"):
+                conn.require_form()
                 return _report(path, NEWEST_LEVEL)
             _require_ours(conn)
     with ExitStack() as held:
@@ -78,7 +79,7 @@ def _require_ours(conn: Connection) -> None:
     if level > NEWEST_LEVEL:
         raise too_new(conn.path, level)
     tables = conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    if tables and not (conn.has_table("job") and conn.has_table("job_request")):
+    if level < 0 or (tables and not (conn.has_table("job") and conn.has_table("job_request"))):
         msg = f"{conn.path} is a SQLite database, but not one of jobrunner's"
         raise ConfigurationError(msg, hint="name another file, or move this one away")
 
@@ -97,8 +98,9 @@ def _bring_up(conn: Connection) -> MigrationReport:
     for following in range(level + 1, NEWEST_LEVEL + 1):
         try:
             _apply(conn, statements(MIGRATIONS[following]), following)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+        except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+            # The latter is that of triggers and indexes which somebody has added.
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}:
                 raise
             msg = f"{conn.path} says that it is at level {following - 1}, but has not that level's form: {error}"
             raise ConfigurationError(msg, hint=f"as it was before, it is in {backup}") from error

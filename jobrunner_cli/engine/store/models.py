@@ -15,6 +15,9 @@ from typing import Any, ClassVar
 
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 
+#: The UNIX time at which the year 10000 begins, which has no form in ISO 8601.
+_END_OF_TIME = 253_402_300_800
+
 _CODE_OF_STATE = {
     State.PENDING: StatusCode.CREATED,
     State.RUNNING: StatusCode.EXECUTING,
@@ -148,10 +151,13 @@ class SavedJobRequest:
 
 
 def _read_timestamp(row: sqlite3.Row) -> float:
-    """The time of a flag; a text, as SQLite's CURRENT_TIMESTAMP writes it into older tables, is in UTC."""
+    """The time of a flag; a text, as SQLite's CURRENT_TIMESTAMP writes it into older tables, is in UTC.
+
+    What is no time reads as 0: the loop tells since when something is paused, and must not end with that.
+    """
     value = row["timestamp"]
     try:
-        return float(value)
+        return float(value) if 0 <= float(value) < _END_OF_TIME else 0.0
     except (TypeError, ValueError):
         pass
     try:

@@ -132,7 +132,7 @@ def distinct(conn: sqlite3.Connection, column: str, scope: str, parameters: Sequ
             SELECT (SELECT min({column}) FROM job WHERE {scope} AND {column} > hop.value)
             FROM hop WHERE hop.value IS NOT NULL
         )
-        SELECT value FROM hop WHERE value IS NOT NULL
+        SELECT value FROM hop WHERE typeof(value) = 'text'
     """
     return [row["value"] for row in conn.execute(query, (*parameters, *parameters)).fetchall()]
 

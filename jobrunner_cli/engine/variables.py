@@ -1,6 +1,6 @@
 """The variables that configure jobrunner: one table with each one's name, form, default and meaning.
 
-Settings, `jobrunner config`, the sample of a `.env` and the documentation all read this table.
+Settings, `jobrunner config` and the documentation all read this table.
 """
 
 from __future__ import annotations
@@ -85,13 +85,19 @@ def _unprivileged(own: Callable[[], int]) -> Derive:
     return lambda values: own() if os.getuid() else UNPRIVILEGED_ID
 
 
-_LEVEL = one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", fold=str.upper)
+# With the two names that Python's logging knows besides, which existing installations may have.
+_LEVEL = one_of(
+    "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", also={"WARN": "WARNING", "FATAL": "CRITICAL"}, fold=str.upper
+)
 _NAME = matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits, '_', '.' and '-'")
 _BACKEND = matching(
     r"[A-Za-z0-9][A-Za-z0-9_-]*[A-Za-z0-9]",
     "two or more letters, digits, '_' and '-', with a letter or digit at both ends",
 )
-_REGISTRY = matching(r"[A-Za-z0-9][A-Za-z0-9._:/-]*[A-Za-z0-9]", "a registry and path such as ghcr.io/opensafely-core")
+_REGISTRY = matching(
+    r"[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9](:[0-9]{1,5})?(/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)*",
+    "a registry and path such as ghcr.io/opensafely-core",
+)
 
 #: The table. What a default follows from stands before it.
 VARIABLES: tuple[Variable, ...] = (
@@ -381,14 +387,3 @@ VARIABLES: tuple[Variable, ...] = (
 
 #: What existing installations set and nothing reads.
 UNUSED = frozenset({"MAX_RETRIES", "STATA_LICENSE_REPO", "FUNTIMES"})
-
-
-def sample() -> str:
-    """A `.env` with every variable, its meaning and its default, all commented out."""
-    lines = []
-    for variable in VARIABLES:
-        lines += [f"# {variable.help}"]
-        if variable.default_text:
-            lines.append(f"# default: {variable.default_text}")
-        lines += [f"#{variable.name}={variable.default or ''}", ""]
-    return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -163,12 +164,32 @@ MALFORMED = {
     "DEFAULT_JOB_MEMORY_LIMIT": ["4X", "4 G B", "-4G", "4", "4KiB", "G", "1e9", "9999999999T"],
     "LEVEL4_MAX_FILESIZE": ["0", "big"],
     "EXECUTOR": ["podman", "jobrunner.executors.local:Other"],
-    "DOCKER_REGISTRY": ["ghcr.io/x/", "two words"],
+    "DOCKER_REGISTRY": ["ghcr.io/x/", "two words", "https://ghcr.io/x", "ghcr.io//x", "ghcr.io:x/y"],
     "DOCKER_USER_ID": ["root", "-1", "4294967295"],
     "DATABASE_ACCESS_NETWORK": ["--network", "a b"],
     "LOGLEVEL": ["LOUD"],
     "VERSION": ["\udcff"],
 }
+
+
+@pytest.mark.parametrize(
+    "value", ["ghcr.io/opensafely-core", "localhost:5000", "127.0.0.1:5000/a/b.c_d", "proxy-1.x/y-z"]
+)
+def test_registries(read: Load, value: str) -> None:
+    assert read(DOCKER_REGISTRY=value).docker_registry == value
+
+
+@pytest.mark.parametrize(("text", "level"), [("debug", "DEBUG"), ("warn", "WARNING"), ("FATAL", "CRITICAL")])
+def test_levels_may_have_the_names_that_python_gives_them(read: Load, text: str, level: str) -> None:
+    assert read(LOGLEVEL=text).loglevel == level
+
+
+@pytest.mark.parametrize(("high", "medium"), [("/s", "/s"), ("/s/high", "/s"), ("/s/../m/x/y", "/m/x")])
+def test_what_is_highly_sensitive_is_not_where_more_people_may_read(read: Load, high: str, medium: str) -> None:
+    told = problems(read, HIGH_PRIVACY_STORAGE_BASE=high, MEDIUM_PRIVACY_STORAGE_BASE=medium)
+    assert told.startswith("HIGH_PRIVACY_STORAGE_BASE")
+    assert "MEDIUM_PRIVACY_STORAGE_BASE" in told
+    assert read(HIGH_PRIVACY_STORAGE_BASE="/s", MEDIUM_PRIVACY_STORAGE_BASE="/s/medium")
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in MALFORMED.items() for value in values])
@@ -327,12 +348,12 @@ def test_every_variable_is_described_with_value_and_source(read: Load) -> None:
     assert all(line.help for line in lines.values())
 
 
-def test_the_sample_is_a_dotenv_that_changes_nothing_when_every_default_is_taken(read: Load, tmp_path: Path) -> None:
+def test_the_sample_is_a_dotenv_with_every_variable_and_its_default(read: Load, tmp_path: Path) -> None:
     before = read()
-    lines = [
-        line.removeprefix("#") for line in variables.sample().splitlines() if line.startswith("#") and line[1] != " "
-    ]
-    assert len(lines) == len(variables.VARIABLES)
+    sample = (Path(__file__).parents[2] / "dotenv-sample").read_text()
+    lines = re.findall(r"^(?:# )?([A-Z0-9_]+=.*)$", sample, re.MULTILINE)
+    named = [line.partition("=")[0] for line in lines]
+    assert sorted(named) == sorted([*(variable.name for variable in variables.VARIABLES), *variables.UNUSED])
     (tmp_path / "cwd" / ".env").write_text("\n".join(lines))
     after = read()
     assert {name: getattr(after, name) for name in after.sources} == {

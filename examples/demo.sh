@@ -57,9 +57,9 @@ show jobrunner run --until-idle
 show jobrunner jobs ls
 
 printf '\nThe high privacy store has every output:\n'
-(cd "$WORKDIR/high_privacy/workspaces" && find test -type f | sort | sed 's/^/  /')
+(cd "$WORKDIR/high_privacy/workspaces" && find test -type f ! -name '.*' | sort | sed 's/^/  /')
 printf '\nThe medium privacy store has what may be looked at by those who check outputs:\n'
-(cd "$WORKDIR/medium_privacy/workspaces" && find test -type f | sort | sed 's/^/  /')
+(cd "$WORKDIR/medium_privacy/workspaces" && find test -type f ! -name '.*' | sort | sed 's/^/  /')
 printf '\nOne table was held back, and a note says why:\n'
 sed 's/^/  /' "$WORKDIR/medium_privacy/workspaces/test/output/frequent_visitors.csv.txt"
 

@@ -150,7 +150,8 @@ def goes_on(jobs: list[Job]) -> None:
     """Say what a runner that leaves does not end."""
     if not jobs:
         return
-    diagnostics.notice(f"{len(jobs)} of the jobs go on running without this runner:")
+    number = "1 job goes" if len(jobs) == 1 else f"{len(jobs)} jobs go"
+    diagnostics.notice(f"{number} on running without this runner:")
     for job in jobs:
         diagnostics.notice(f"  {job.workspace}/{job.action}  (to end it: jobrunner jobs kill {job.id})")
-    diagnostics.notice("jobrunner run takes them up again.")
+    diagnostics.notice(f"jobrunner run takes {'it' if len(jobs) == 1 else 'them'} up again.")

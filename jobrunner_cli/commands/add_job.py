@@ -31,7 +31,10 @@ def add_job(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why; add nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the jobs have ended.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the jobs (with --wait, as they ended), or the plan, as JSON.")
+        bool,
+        typer.Option(
+            "--json", help="Print the jobs, or the plan, as JSON; with --wait, all that were waited for, as they ended."
+        ),
     ] = False,
 ) -> None:
     """Ask for actions of a study. What they need and what has not succeeded yet runs, too.
@@ -103,9 +106,11 @@ def _wait_for(settings: Settings, submission: Submission, *, as_json: bool) -> E
         _show_submission(submission, as_json=False)
     code = wait_for(settings, _ids(submission))
     if as_json:
+        skipped = () if submission.plan is None else submission.plan.skipped
+        shown = [*(job.id for job in submission.jobs), *(one.job_id for one in skipped if one.under_way)]
         with reading(settings) as store:
-            ended = queries.jobs_by_ids(store.connection, [job.id for job in submission.jobs])
-        _show_submission(replace(submission, jobs=tuple(ended[job.id] for job in submission.jobs)), as_json=True)
+            ended = queries.jobs_by_ids(store.connection, shown)
+        _show_submission(replace(submission, jobs=tuple(ended[job_id] for job_id in shown)), as_json=True)
     return code
 
 

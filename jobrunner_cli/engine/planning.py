@@ -76,6 +76,8 @@ class Skipped:
     reason: str
     #: the job that stands in for a new one
     job_id: str
+    #: it has not ended yet
+    under_way: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,7 @@ def _reason_to_run(action: str, last: LatestJob | None, *, named: frozenset[str]
 
 def _skipped(last: LatestJob) -> Skipped:
     reason = f"already under way ({last.state.value})" if last.under_way else "has succeeded, and its outputs are there"
-    return Skipped(action=last.action, reason=reason, job_id=last.id)
+    return Skipped(action=last.action, reason=reason, job_id=last.id, under_way=last.under_way)
 
 
 def _planned(

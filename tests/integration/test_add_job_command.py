@@ -281,6 +281,29 @@ def test_waiting_with_json_shows_the_jobs_as_they_ended(workdir: WorkDirectory, 
     }
 
 
+def test_waiting_with_json_shows_jobs_that_were_under_way_as_they_ended(workdir: WorkDirectory, study: StudyRepository):
+    under_way = workdir.add(study, "make", "fail")
+    said = workdir.cli("add-job", str(study.path), "fail", "use", "--wait", "--json", code=1).stdout
+    ended = {job["action"]: (job["id"], job["status_code"]) for job in json.loads(said)}
+    assert ended.pop("use")[1] == "succeeded"
+    assert ended == {"make": (under_way["make"], "succeeded"), "fail": (under_way["fail"], "nonzero_exit")}
+
+
+def test_jobs_that_nothing_changes_are_shown_from_the_start(
+    workdir: WorkDirectory, study: StudyRepository, monkeypatch: pytest.MonkeyPatch
+):
+    workdir.cli("flags", "set", "paused=true")
+    workdir.add(study, "use")
+    workdir.run()
+    for name, value in workdir.settings.items():
+        monkeypatch.setenv(name, value)
+    written = without_colours(on_terminal("run", "--until-idle", columns=80))
+    picture, shown, _ = written.partition("2 pending")
+    assert shown
+    assert "test/make" in picture
+    assert "test/use" in picture
+
+
 def test_waiting_on_a_narrow_terminal_shows_each_job_on_one_line(
     workdir: WorkDirectory, study: StudyRepository, monkeypatch: pytest.MonkeyPatch
 ):

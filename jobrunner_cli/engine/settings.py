@@ -274,7 +274,7 @@ def load(environ: Mapping[str, str] | None = None, cwd: Path | None = None, conf
     Without arguments these are the process's environment, its working directory and the platform's user configuration
     directory for `jobrunner`. Raises ConfigurationError, naming every malformed value with its source.
     """
-    here = Path.cwd() if cwd is None else cwd.absolute()
+    here = _present_directory() if cwd is None else cwd.absolute()
     problems: list[str] = []
     notices: list[str] = []
     layers = (
@@ -296,6 +296,16 @@ def load(environ: Mapping[str, str] | None = None, cwd: Path | None = None, conf
     _force(values, sources)
     notices += _absent_files(values, sources)
     return Settings(**values, sources=MappingProxyType(sources), notices=tuple(notices))
+
+
+def _present_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        msg = f"the directory that jobrunner was started in cannot be found: {error.strerror}"
+        raise ConfigurationError(
+            msg, hint="change to one that is there: its .env is read, and paths start there"
+        ) from None
 
 
 class _ProblemError(Exception):

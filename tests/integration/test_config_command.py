@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,12 @@ def test_values_are_whole_on_any_terminal(workdir: Path):
     text = without_colours(on_terminal("config", columns=60))
     assert str(workdir / "high_privacy" / "volumes") in text
     assert "…" not in text
+
+
+def test_directory_that_is_gone_is_one_line(tmp_path: Path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    start = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m jobrunner_cli config'
+    done = subprocess.run(["sh", "-c", start], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.startswith("jobrunner: the directory that jobrunner was started in cannot be found")

@@ -112,11 +112,13 @@ def test_it_has_no_network(docker_bench: Bench) -> None:
 
 @pytest.mark.engine
 def test_more_memory_than_the_limit_ends_it_as_out_of_memory(docker_bench: Bench) -> None:
-    spec = docker_bench.shell("exec tail /dev/zero", memory_limit=16 * 1024 * 1024)
-    detail = docker_bench.run(spec)
+    # A very busy engine may miss that one ran out of memory, as it does for whoever asks it by hand.
+    ends = []
+    while not any(detail.out_of_memory for detail in ends) and len(ends) < 3:
+        ends.append(docker_bench.run(docker_bench.shell("exec tail /dev/zero", memory_limit=16 * 1024 * 1024)))
 
-    assert detail.exit_code == 137
-    assert detail.out_of_memory
+    assert {detail.exit_code for detail in ends} == {137}
+    assert ends[-1].out_of_memory
 
 
 def _read(path: Path) -> bytes:

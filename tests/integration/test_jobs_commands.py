@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.repositories import StudyRepository
-from support.runners import Command, WorkDirectory, until
+from support.runners import Command, WorkDirectory, pause_process, until
 from support.studies import Action, action, make_study
 
 pytestmark = [pytest.mark.slow]
@@ -148,7 +148,7 @@ def freeze(workdir: WorkDirectory, runner: Command, job_id: str, code: str, *, v
     workdir.wait_for(job_id, code)
     if verdict:
         workdir.wait_for_verdict(job_id)
-    runner.signal(signal.SIGSTOP)
+    pause_process(runner.process.pid)
     assert workdir.history(job_id)[-1] == code, "the phase was over before it could be caught"
 
 

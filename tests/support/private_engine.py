@@ -11,7 +11,7 @@ import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
-from support.runners import PATIENCE, engine_client, until
+from support.runners import PATIENCE, engine_client, pause_process, until
 from support.surroundings import ROOT
 
 
@@ -47,7 +47,7 @@ class PrivateEngine:
 
     def hang(self) -> None:
         """Have it accept connections and answer none."""
-        os.kill(self._pid(), signal.SIGSTOP)
+        pause_process(self._pid())
 
     def wake(self) -> None:
         """Have it answer again."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from support.runners import PATIENCE, until
+from support.runners import PATIENCE, pause_process, until
 
 #: Who may use a registry that asks for a login, and the password as htpasswd keeps it (bcrypt).
 USER, PASSWORD = "puller", "s3cret-of-the-registry"
@@ -70,7 +70,7 @@ class Registry:
 
     def hang(self) -> None:
         """Have it accept connections and answer none."""
-        self._process.send_signal(signal.SIGSTOP)
+        pause_process(self._process.pid)
 
     def is_asked(self) -> bool:
         """Whether somebody is connected to it."""

@@ -38,6 +38,17 @@ def until(wanted: Callable[[], T], doing: str, seconds: float = PATIENCE) -> T:
     return found
 
 
+def pause_process(pid: int) -> None:
+    """Stop a process, and return when it has come to a halt: its threads may go on for a moment on a busy machine."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(_is_halted(stat) for stat in Path(f"/proc/{pid}/task").glob("*/stat")), f"{pid} comes to a halt")
+
+
+def _is_halted(stat: Path) -> bool:
+    # The state follows the name, which may have any characters and stands in parentheses (proc(5)).
+    return stat.read_text().rpartition(")")[2].split()[0] == "T"
+
+
 class Command:
     """A jobrunner command that is at work."""
 

@@ -26,7 +26,12 @@ from jobrunner_cli.engine.executors.docker_connection import (
     is_passing,
     tls_files,
 )
-from jobrunner_cli.engine.executors.docker_ending import describe_container, end_container, remove_container
+from jobrunner_cli.engine.executors.docker_ending import (
+    describe_container,
+    end_container,
+    ran_out_of_memory,
+    remove_container,
+)
 from jobrunner_cli.engine.executors.docker_errands import Errands
 from jobrunner_cli.engine.executors.docker_events import DockerEvents
 from jobrunner_cli.engine.executors.docker_files import DockerFiles
@@ -311,10 +316,12 @@ class DockerExecutor:
         """Everything about the job's container; None if there is none. Raises ExecutorUnavailableError."""
         name = container_name(job_id)
         described = self._own.take_end(name)
-        if described is None:
-            with self._engine.calling(f"inspect {name}") as client:
+        with self._engine.calling(f"inspect {name}") as client:
+            if described is None:
                 described = describe_container(client, name)
-        return None if described is None else container_detail(job_id, described)
+            if described is None:
+                return None
+            return container_detail(job_id, described, out_of_memory=ran_out_of_memory(client, described))
 
     def _note_end(self, described: Mapping[str, Any]) -> None:
         """Keep the description that the end of a container brought, for the one who is going to ask for it next."""

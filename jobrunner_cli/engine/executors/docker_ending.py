@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.errors import ExecutorUnavailableError
 from jobrunner_cli.engine.executors.docker_connection import is_absent, is_conflict
-from jobrunner_cli.engine.executors.docker_metadata import container_state
+from jobrunner_cli.engine.executors.docker_metadata import (
+    container_state,
+    has_memory_flag,
+    unix_seconds,
+    was_killed,
+)
 from jobrunner_cli.engine.work import ContainerState
 
 if TYPE_CHECKING:
     from docker.api.client import APIClient
+
+#: Seconds after that of a death within which an engine tells of what it noticed later.
+_AFTERTHOUGHT = 1
 
 
 def describe_container(client: APIClient, name: str) -> dict[str, Any] | None:
@@ -25,6 +34,27 @@ def describe_container(client: APIClient, name: str) -> dict[str, Any] | None:
             return None
         raise
     return described
+
+
+def ran_out_of_memory(client: APIClient, described: Mapping[str, Any]) -> bool:
+    """Whether a container, as described, was killed for want of memory. Raises what docker-py raises, but no APIError.
+
+    An engine hears of the lack and of the death on different ways. Where the death comes first, the description never
+    says anything of the lack, and only the engine's events do.
+    """
+    from docker.errors import APIError
+
+    if not was_killed(described) or has_memory_flag(described):
+        return was_killed(described)
+    filters = {"type": ["container"], "container": [described["Id"]], "event": ["oom"]}
+    since = math.floor(unix_seconds(described["State"]["StartedAt"]) or 0)
+    until = math.ceil(unix_seconds(described["State"]["FinishedAt"]) or 0) + _AFTERTHOUGHT
+    try:
+        # To the end of the stream, which is near, so that its connection can be used again.
+        return bool(list(client.events(since=since, until=until, filters=filters)))
+    except APIError:
+        # An engine that knows no such events: it is killed, whatever for.
+        return False
 
 
 def end_container(client: APIClient, name: str, *, grace: float, patience: float) -> None:

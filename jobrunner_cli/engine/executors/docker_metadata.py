@@ -46,20 +46,36 @@ def container_state(word: str) -> ContainerState | None:
     return _STATES.get(word.lower())
 
 
-def container_detail(job_id: str, described: Mapping[str, Any]) -> ContainerDetail | None:
-    """The engine's description of a container in the runner's terms; None for one on its way out."""
+def was_killed(described: Mapping[str, Any]) -> bool:
+    """Whether the container ended as one does whose command was killed."""
+    told = described["State"]
+    return container_state(told["Status"]) is ContainerState.EXITED and int(told["ExitCode"]) == _KILLED
+
+
+def has_memory_flag(described: Mapping[str, Any]) -> bool:
+    """Whether the engine says that something in the container was killed for want of memory."""
+    return bool(described["State"].get("OOMKilled"))
+
+
+def container_detail(
+    job_id: str, described: Mapping[str, Any], *, out_of_memory: bool | None = None
+) -> ContainerDetail | None:
+    """The engine's description of a container in the runner's terms; None for one on its way out.
+
+    `out_of_memory` is for who knows better than the description.
+    """
     told = described["State"]
     state = container_state(told["Status"])
     if state is None:
         return None
     ended = state is ContainerState.EXITED
-    exit_code = int(told["ExitCode"]) if ended else None
+    # Engines also set the flag when a child alone was killed and the command carried on.
+    flagged = was_killed(described) and has_memory_flag(described)
     return ContainerDetail(
         job_id=job_id,
         state=state,
-        exit_code=exit_code,
-        # Engines also set the flag when a child alone was killed and the command carried on.
-        out_of_memory=exit_code == _KILLED and bool(told.get("OOMKilled")),
+        exit_code=int(told["ExitCode"]) if ended else None,
+        out_of_memory=flagged if out_of_memory is None else out_of_memory,
         started_at=unix_seconds(told.get("StartedAt")),
         finished_at=unix_seconds(told.get("FinishedAt")) if ended else None,
         image_id=described.get("Image"),

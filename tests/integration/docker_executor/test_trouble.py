@@ -23,6 +23,7 @@ from jobrunner_cli.engine.executors.docker import DockerExecutor
 from jobrunner_cli.engine.executors.protocol import EventStream
 from jobrunner_cli.engine.work import ContainerState
 from support.engine import Engine
+from support.runners import pause_process
 
 pytestmark = pytest.mark.slow
 
@@ -220,6 +221,10 @@ class PrivateEngine:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def hang(self) -> None:
+        assert self._process is not None
+        pause_process(self._process.pid)
+
     def ended(self) -> None:
         assert self._process is not None
         self._process.wait(PATIENCE)
@@ -327,7 +332,7 @@ def test_engine_that_hangs_is_unavailable_until_it_goes_on(bench: Bench, private
     stream = bench.executor.events(bench.owner)
     log = bench.executor.logs(spec.job_id, follow=True)
     assert next(log).endswith(b" ready")
-    private.send(signal.SIGSTOP)
+    private.hang()
     try:
         with pytest.raises(ExecutorUnavailableError, match="no answer within 2 s"):
             bench.executor.list(bench.owner)
@@ -355,7 +360,7 @@ def test_start_whose_answer_was_lost_is_not_repeated(bench: Bench, private: Priv
     bench = bench_at(private.url, bench.volumes_dir, timeout=1.0, slow_timeout=1.0)
     spec = bench.shell("echo ran >> ran")
     bench.executor.create(spec)
-    private.send(signal.SIGSTOP)
+    private.hang()
     try:
         with pytest.raises(ExecutorUnavailableError):
             bench.executor.start(spec.job_id)

@@ -170,9 +170,20 @@ def test_terabytes_of_holes_are_refused_by_name_and_some_holes_are_not(job: Job)
 
 def test_holes_of_many_files_add_up(job: Job) -> None:
     for number in range(10):
-        os.truncate(job.make(f"{number}.csv", "start"), matching.MOST_HOLES // 4)
+        os.truncate(job.make(f"{number}.csv", "start"), matching.MOST_BYTES_OF_NOTHING // 4)
     found = job.match(high="*.csv")
     assert (len(found.outputs), len(found.refused)) == (4, 6)
+
+
+def test_many_links_to_one_large_file_do_not_become_as_many_copies(job: Job) -> None:
+    os.truncate(job.make("large.bin"), matching.MOST_BYTES_OF_NOTHING // 4)
+    for number in range(10):
+        (job.work / f"{number}.csv").symlink_to("large.bin")
+    found = job.match(high="*.csv")
+    # The first counts for its holes, and each one after it as a whole.
+    assert (len(found.outputs), len(found.refused)) == (4, 6)
+    assert all("many links" in reason for reason in found.refused.values())
+    assert found.size == 4 * (matching.MOST_BYTES_OF_NOTHING // 4)
 
 
 def test_a_copy_has_no_rights_and_owner_of_the_jobs_file(job: Job) -> None:

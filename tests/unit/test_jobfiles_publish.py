@@ -214,7 +214,7 @@ def test_holes_stay_holes(job: Job) -> None:
 
 
 def test_long_hashing_can_be_stopped(job: Job) -> None:
-    os.truncate(job.make("sparse.txt"), matching.MOST_HOLES)
+    os.truncate(job.make("sparse.txt"), matching.MOST_BYTES_OF_NOTHING)
     matched = job.match(high="sparse.txt")
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()

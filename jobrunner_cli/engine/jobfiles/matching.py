@@ -30,8 +30,9 @@ from jobrunner_cli.engine.work import PRIVACY_LEVELS
 LONGEST_PATH = 3500
 #: How many unmatched and how many refused files are named.
 MOST_NAMED = 100
-#: Bytes of holes in all outputs of a job: they take up no disk, but hashing a terabyte of them takes an hour.
-MOST_HOLES = 1 << 34
+#: Bytes of all outputs of a job that take up no disk in its working copy, holes and further links to a file: hashing a
+#: terabyte of holes takes an hour, and each link becomes a copy in the store, whatever the limit of the job's directory.
+MOST_BYTES_OF_NOTHING = 1 << 34
 
 #: Bytes of holes that are not looked into.
 _FEW_HOLES = 1 << 20
@@ -110,7 +111,9 @@ class _Search:
         self._record = record
         self._root_names = root_names
         self._stop = stop
-        self._holes_left = MOST_HOLES
+        self._nothing_left = MOST_BYTES_OF_NOTHING
+        #: inodes of files that a link led to
+        self._linked: set[int] = set()
         self._directory: str | None = None
         self._here: list[_Pattern] = []
         self._through: list[_Pattern] = []
@@ -180,8 +183,9 @@ class _Search:
 
     def _file_trouble(self, root: int, entry: Entry, path: str) -> str | None:
         assert entry.item is not None
+        is_link = entry.item.is_symlink()
         try:
-            if entry.item.is_symlink():
+            if is_link:
                 handle, info = open_inside(root, path, root_names=self._root_names)
             else:
                 handle, info = open_regular(entry.parent, entry.name)
@@ -190,17 +194,22 @@ class _Search:
         except OSError as error:
             return their_fault(error)
         with held(handle):
-            return self._too_hollow(handle, info)
-
-    def _too_hollow(self, handle: int, info: os.stat_result) -> str | None:
+            if is_link and info.st_ino in self._linked:
+                nothing, reason = info.st_size, "it is one of many links to the same file, too large to be stored so often"
+            else:
+                nothing, reason = self._holes(handle, info), "it is sparse: too much of its size is holes"
+        if nothing > self._nothing_left:
+            return reason
+        if is_link:
+            self._linked.add(info.st_ino)
+        self._nothing_left -= nothing
         self._size += info.st_size
-        if info.st_size - allocated(info) < _FEW_HOLES:
-            return None
-        holes = _length_of_holes(handle, info.st_size, self._stop)
-        if holes > self._holes_left:
-            return "it is sparse: too much of its size is holes"
-        self._holes_left -= holes
         return None
+
+    def _holes(self, handle: int, info: os.stat_result) -> int:
+        if info.st_size - allocated(info) < _FEW_HOLES:
+            return 0
+        return _length_of_holes(handle, info.st_size, self._stop)
 
     def _was_laid_out(self, entry: Entry) -> bool:
         path = entry.path

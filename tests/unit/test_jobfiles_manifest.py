@@ -23,8 +23,8 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-def output(path: str, **changes) -> StoredOutput:
-    return StoredOutput(path=path, level="highly_sensitive", size=1, timestamp=2, content_hash="ab", **changes)
+def output(path: str, *, level: str = "moderately_sensitive", **changes) -> StoredOutput:
+    return StoredOutput(path=path, level=level, size=1, timestamp=2, content_hash="ab", **changes)
 
 
 def record(job: Job, *outputs: StoredOutput, action: str = "make", obsolete: bool = True, job_id: str = "job1"):
@@ -150,10 +150,25 @@ def test_names_are_compared_without_regard_to_case(job: Job) -> None:
     record(job, output("Out/A.csv"))
     assert record(job, output("out/a.csv")) == ()
     assert sorted(files_below(job.high)) == ["Out/A.csv", "out/a.csv"]
+    put(job, "OUT/A.CSV")
     record(job, output("OUT/A.CSV"), action="other")
+    assert record(job) == ()
+    # Where case counts these are three files: none of them is removed, and the manifest goes on to tell of them.
+    assert sorted(entries(job)) == sorted(files_below(job.high)) == ["OUT/A.CSV", "Out/A.csv", "out/a.csv"]
+    # Only what nobody makes any more, however it is written, goes.
+    record(job, output("OUT/A.CSV"))
     record(job)
-    assert "out/a.csv" in files_below(job.high)
-    assert sorted(entries(job)) == ["OUT/A.CSV"]
+    assert sorted(files_below(job.high)) == []
+
+
+def test_another_actions_spelling_of_a_file_leaves_no_entry_for_the_old_one_where_case_does_not_count(job: Job) -> None:
+    put(job, "A.csv")
+    record(job, output("A.csv"))
+    (job.high / "a.csv").hardlink_to(job.high / "A.csv")
+    record(job, output("a.csv"), action="other", job_id="job2")
+    assert record(job, job_id="job3") == ()
+    assert (job.high / "a.csv").exists()
+    assert sorted(entries(job)) == ["a.csv"]
 
 
 def test_a_case_only_rename_leaves_no_entry_for_the_old_name_where_case_does_not_count(job: Job) -> None:
@@ -235,6 +250,25 @@ def test_a_released_output_of_another_action_is_not_taken_for_a_reason(job: Job)
     record(job, output("a.csv", excluded=True))
     record(job)
     assert sorted(files_below(job.medium)) == ["a.csv.txt"]
+
+
+def test_the_reason_for_a_file_that_is_gone_goes_though_another_output_has_its_name_in_the_high_store(job: Job) -> None:
+    put(job, "a.csv", "a.csv.txt")
+    record(job, output("a.csv.txt", level="highly_sensitive"), action="other")
+    record(job, output("a.csv", excluded=True))
+    record(job)
+    assert list(files_below(job.medium)) == []
+    assert list(files_below(job.high)) == ["a.csv.txt"]
+
+
+def test_the_reason_for_a_file_stays_when_an_output_that_has_its_name_in_the_high_store_goes(job: Job) -> None:
+    put(job, "a.csv", "a.csv.txt")
+    record(job, output("a.csv.txt", level="highly_sensitive"), action="other")
+    record(job, output("a.csv", excluded=True))
+    (job.medium / "a.csv").unlink()
+    record(job, action="other")
+    assert list(files_below(job.medium)) == ["a.csv.txt"]
+    assert list(files_below(job.high)) == ["a.csv"]
 
 
 def test_recording_twice_is_the_same_as_once(job: Job) -> None:

@@ -133,6 +133,23 @@ def test_an_output_that_is_now_high_only_does_not_stay_released_under_a_reasons_
     assert files_below(job.medium) == {}
 
 
+def test_a_reason_stays_when_another_action_makes_a_high_output_of_its_name(job: Job) -> None:
+    job.make("a.csv", "patient_id\n1\n")
+    job.publish(moderate="a.csv")
+    reasons = files_below(job.medium)
+    job.make("a.csv.txt", "secret")
+    dataclasses.replace(job, action="other").publish(high="a.csv.txt")
+    assert files_below(job.medium) == reasons
+
+
+def test_a_reason_takes_no_place_where_another_actions_outputs_are(job: Job) -> None:
+    job.make("a.csv.txt/b.txt", "a real output")
+    dataclasses.replace(job, action="other").publish(moderate="a.csv.txt/*.txt")
+    job.make("a.csv", "patient_id\n1\n")
+    job.publish(moderate="a.csv")
+    assert files_below(job.medium) == {"a.csv.txt/b.txt": b"a real output"}
+
+
 def test_a_name_too_long_for_its_reason_is_still_held_back(job: Job) -> None:
     name = "x" * 250 + ".csv"
     job.make(name, "patient_id\n1\n")
@@ -257,6 +274,17 @@ def test_a_file_where_a_directory_must_be_gives_way_and_the_reverse(job: Job) ->
     dataclasses.replace(job, action="other").publish(moderate="a.csv")
     assert list(files_below(job.high)) == list(files_below(job.medium)) == ["a.csv"]
     assert list(manifest.read(job.stores)["outputs"]) == ["a.csv"]
+
+
+@pytest.mark.parametrize(("before", "after"), [("a.csv", "a.csv/b.csv"), ("a.csv/b.csv", "a.csv")])
+def test_what_gave_way_in_the_high_store_does_not_stay_released(job: Job, before: str, after: str) -> None:
+    job.make(before, "x\n1\n")
+    job.publish(moderate=before)
+    (job.work / "a.csv").rename(job.work / "elsewhere")
+    job.make(after, "x\n2\n")
+    dataclasses.replace(job, action="other").publish(high=after)
+    assert files_below(job.medium) == {}
+    assert list(manifest.read(job.stores)["outputs"]) == [after]
 
 
 def test_a_link_in_a_store_is_never_written_through(job: Job, tmp_path: Path) -> None:

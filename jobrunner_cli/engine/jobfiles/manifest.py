@@ -14,6 +14,7 @@ from jobrunner_cli.engine.jobfiles.copying import file_errors, read_small, write
 from jobrunner_cli.engine.jobfiles.stores import (
     METADATA,
     REASON_SUFFIX,
+    RELEASED_LEVEL,
     STAGING,
     Store,
     WorkspaceStores,
@@ -78,7 +79,8 @@ def record(
 
     For whoever holds the workspace's lock since before they were put there. Those `replaced` by another job since
     keep that job's entries. With `remove_obsolete`, what the manifest still attributes to the action and is not among
-    the outputs is removed from both stores first, so that a crash in between leaves entries to go by. Without
+    the outputs is removed from both stores; so is what was released of files in whose place there are directories now,
+    or the reverse. That comes first, so that a crash in between leaves entries to go by. Without
     `force_name` it survives a power cut from when the caller forces the metadata directory of the medium store to the
     disk. May be repeated. Raises JobFilesError, DiskFullError.
     """
@@ -87,13 +89,16 @@ def record(
         entries: dict[str, Any] = manifest["outputs"]
         before = json.dumps(entries)
         new = {output.path: entry(output, origin) for output in outputs if output.path not in replaced}
-        _drop_displaced(entries, new)
+        gone = _take_displaced(entries, new)
         entries.update(new)
         made = {output.path for output in outputs}
-        removed = _remove_obsolete(stores, entries, made, origin) if remove_obsolete else ()
+        obsolete = _take_obsolete(stores, entries, made, origin) if remove_obsolete else {}
+        gone |= obsolete
+        if gone:
+            _remove_files(stores, gone, entries, claimed_by_others(stores, origin.job_id))
         if json.dumps(entries) != before or not exists(stores):
             _write(stores, manifest, force_name=force_name)
-    return removed
+    return tuple(sorted(obsolete))
 
 
 def add_missing(stores: WorkspaceStores, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -165,58 +170,75 @@ def _write(stores: WorkspaceStores, manifest: Mapping[str, Any], *, force_name: 
         write_small(parent, _NAME, text.encode(), durable=True, force_name=force_name)
 
 
-def _drop_displaced(entries: dict[str, Any], new: Mapping[str, Any]) -> None:
-    """Drop the entries of files that a new output stands in place of: a directory where a file was, or the reverse."""
+def _take_displaced(entries: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Take out the entries of files that a new output stands in place of: a directory where a file was, or the reverse."""
     above = {"/".join(parts[:depth]) for parts in map(split_path, new) for depth in range(1, len(parts))}
-    for path in [path for path in entries if path in above]:
-        del entries[path]
-    for path in list(entries):
+    displaced = {path for path in entries if path in above}
+    for path in entries:
         parts = path.split("/")
         if any("/".join(parts[:depth]) in new for depth in range(1, len(parts))):
-            del entries[path]
+            displaced.add(path)
+    return {path: entries.pop(path) for path in displaced}
 
 
-def _remove_obsolete(
+def _take_obsolete(
     stores: WorkspaceStores, entries: dict[str, Any], made: Collection[str], origin: Origin
-) -> tuple[str, ...]:
-    folded = {path.casefold() for path in made}
+) -> dict[str, Any]:
+    """Take out the entries of the files that the action no longer makes and that are to be removed."""
     owned = [path for path, entry in entries.items() if entry.get("action") == origin.action and path not in made]
-    obsolete = [path for path in owned if path.casefold() not in folded]
-    _forget_other_spellings(stores, entries, made, [path for path in owned if path.casefold() in folded])
-    if not obsolete:
-        return ()
-    claimed = claimed_by_others(stores, origin.job_id)
-    obsolete = sorted(path for path in obsolete if path.casefold() not in claimed)
-    kept = claimed | {path.casefold() for path in entries.keys() - set(obsolete)}
-    with Store(stores.high) as high, Store(stores.medium) as medium:
-        for path in obsolete:
-            # The same file by another spelling, on a file system that knows no case.
-            if path.casefold() not in kept and may_be_output(path):
-                medium.unlink(path)
-                if (path + REASON_SUFFIX).casefold() not in kept:
-                    medium.unlink(path + REASON_SUFFIX)
-                high.unlink(path)
-            del entries[path]
-        high.force()
-        medium.force()
-    return tuple(obsolete)
+    if not owned:
+        return {}
+    kept = {path.casefold(): path for path in (*(entries.keys() - set(owned)), *made)}
+    _forget_other_spellings(stores, entries, [path for path in owned if path.casefold() in kept], kept)
+    kept_or_claimed = kept.keys() | claimed_by_others(stores, origin.job_id)
+    return {path: entries.pop(path) for path in owned if path.casefold() not in kept_or_claimed}
 
 
 def _forget_other_spellings(
-    stores: WorkspaceStores, entries: dict[str, Any], made: Iterable[str], respelled: Sequence[str]
+    stores: WorkspaceStores, entries: dict[str, Any], respelled: Sequence[str], kept: Mapping[str, str]
 ) -> None:
     """Drop the entries of files that changed nothing but the case of their names, on a file system that knows none.
 
-    Where case counts, both files are there, and both stay.
+    Where case counts, both files are there, and both stay. `kept`: without case -> the path that is another's, or new.
     """
     if not respelled:
         return
     with Store(stores.high) as high:
-        now = {path.casefold(): high.look_at(path) for path in made}
         for path in respelled:
-            before, after = high.look_at(path) if may_be_output(path) else None, now[path.casefold()]
+            before, after = high.look_at(path) if may_be_output(path) else None, high.look_at(kept[path.casefold()])
             if before is None or (after is not None and os.path.samestat(before, after)):
                 del entries[path]
+
+
+def _remove_files(
+    stores: WorkspaceStores, gone: Mapping[str, Any], entries: Mapping[str, Any], claimed: Collection[str]
+) -> None:
+    """Remove what there is of outputs whose entries were taken out, but nothing of those that have one.
+
+    In the medium store one name may be an output's and the reason's why another one is held back.
+    """
+    released = {path.casefold() for path, entry in entries.items() if is_released(entry)}
+    with Store(stores.high) as high, Store(stores.medium) as medium:
+        for path in filter(may_be_output, gone):
+            if is_released(gone[path]) or not is_reason(entries, path):
+                medium.unlink(path)
+            reason = path + REASON_SUFFIX
+            if reason.casefold() not in released and reason.casefold() not in claimed:
+                medium.unlink(reason)
+            high.unlink(path)
+        high.force()
+        medium.force()
+
+
+def is_released(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is that of an output that is in the medium store, too."""
+    return entry.get("level") == RELEASED_LEVEL and not entry.get("excluded")
+
+
+def is_reason(entries: Mapping[str, Mapping[str, Any]], path: str) -> bool:
+    """Whether what goes by a path in the medium store is, by these entries, the reason why an output is held back."""
+    held_back = entries.get(path.removesuffix(REASON_SUFFIX), {}) if path.endswith(REASON_SUFFIX) else {}
+    return bool(held_back.get("excluded")) and not is_released(entries.get(path, {}))
 
 
 def claimed_by_others(stores: WorkspaceStores, job_id: str) -> set[str]:

@@ -107,7 +107,7 @@ class _Publication:
         reason = output.path + REASON_SUFFIX
         if output.excluded:
             if self._medium_staging is not None and not self._is_released_by_another(reason):
-                self._medium.move_in(self._medium_staging, f"{number}{REASON_SUFFIX}", reason)
+                self._medium.move_in(self._medium_staging, f"{number}{REASON_SUFFIX}", reason, over_directory=False)
         elif self._is_outdated_reason(output, reason):
             self._medium.unlink(reason)
 
@@ -155,10 +155,16 @@ class _Publication:
         return manifest.claimed_by_others(self._stores, self._job_id)
 
     def _is_reason(self, path: str) -> bool:
-        """Whether the file of that name in the medium privacy store is the reason for another output of this job."""
+        """Whether the file of that name in the medium privacy store is the reason for another output.
+
+        Of other jobs' the manifest is asked, and only when there is such a file, which is seldom.
+        """
+        if not path.endswith(REASON_SUFFIX):
+            return False
         held_back = self._outputs.get(path.removesuffix(REASON_SUFFIX))
-        is_ours = held_back is not None and held_back.excluded and path.endswith(REASON_SUFFIX)
-        return is_ours and self._outputs[path].level != RELEASED_LEVEL
+        if held_back is not None:
+            return held_back.excluded and self._outputs[path].level != RELEASED_LEVEL
+        return self._medium.has(path) and manifest.is_reason(self._entries, path)
 
     def _is_released_by_another(self, path: str) -> bool:
         """Whether the file of that name in the medium privacy store is an output of another job.
@@ -167,8 +173,7 @@ class _Publication:
         """
         if path in self._outputs or not self._medium.has(path):
             return False
-        entry = self._entries.get(path, {})
-        return entry.get("level") == RELEASED_LEVEL and not entry.get("excluded")
+        return manifest.is_released(self._entries.get(path, {}))
 
     def _is_outdated_reason(self, output: StoredOutput, reason: str) -> bool:
         if reason in self._outputs or not self._medium.has(reason) or self._is_released_by_another(reason):

@@ -125,10 +125,11 @@ class Store:
                 msg = f"{self._directory / link} is a link, and {printable(path)} would be stored behind it"
                 raise JobFilesError(msg, hint="put a directory in its place") from error
 
-    def move_in(self, staging: int, name: str, path: str) -> bool:
+    def move_in(self, staging: int, name: str, path: str, *, over_directory: bool = True) -> bool:
         """Put a staged file in its place; false if it is no longer staged, which means that it was moved before.
 
-        What else stands in its way is removed: a path has one owner, and that is the newest.
+        What else stands in its way is removed: a path has one owner, and that is the newest. Without `over_directory` a
+        directory stays, and the file staged.
         """
         *above, last = split_path(path)
         try:
@@ -139,6 +140,8 @@ class Store:
         try:
             os.rename(name, last, src_dir_fd=staging, dst_dir_fd=self._parent)
         except IsADirectoryError:
+            if not over_directory:
+                return True
             remove_tree(self._parent, last)
             os.rename(name, last, src_dir_fd=staging, dst_dir_fd=self._parent)
         self._changed.add(tuple(above))

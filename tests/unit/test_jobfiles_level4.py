@@ -103,6 +103,8 @@ def test_the_limit_of_rows_leaves_the_header_out(tmp_path: Path) -> None:
         "a,b;patient_id;c",
         '"age" "patient_id"',
         "age patient_id",
+        "age/patient_id",
+        "patient id\u00a6age",
         "#patient_id,age",
         "#patient_id\nage,sex",
         "sep=;\nage;patient_id",
@@ -117,7 +119,9 @@ def test_a_patient_id_column_is_found_however_it_is_written(tmp_path: Path, head
     assert found.message == "The file has a patient_id column"
 
 
-@pytest.mark.parametrize("text", ["patient_id_count,n\n1,2\n", "n patients,x\n", "name,n\npatient_id,3\n"])
+@pytest.mark.parametrize(
+    "text", ["patient_id_count,n\n1,2\n", "n_distinct(patient_id)\n1\n", "n patients,x\n", "name,n\npatient_id,3\n"]
+)
 def test_other_columns_are_not_taken_for_it(tmp_path: Path, text: str) -> None:
     assert check(tmp_path, text).message is None
 

@@ -72,7 +72,8 @@ def _csv_reasons(facts: CsvFacts, limits: Level4Limits) -> list[str]:
         reasons.append(f"The file has {facts.rows:,} rows, and the limit is {limits.max_csv_rows:,}")
     elif facts.rows + facts.rows_in_quotes > limits.max_csv_rows:
         reasons.append(
-            f"The file has {facts.rows:,} rows and {facts.rows_in_quotes:,} more within quotes, "
+            f"The file has {facts.rows:,} {'row' if facts.rows == 1 else 'rows'} and "
+            f"{facts.rows_in_quotes:,} more that look like rows within quotes, "
             f"and the limit is {limits.max_csv_rows:,}"
         )
     most_columns = max(limits.max_csv_rows, MOST_COLUMNS)

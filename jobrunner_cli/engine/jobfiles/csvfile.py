@@ -27,7 +27,8 @@ _MOST_LINES = 100
 _LINES_PER_LOOK = 2048
 
 _DELIMITERS = ",;\t|"
-_RARE_DELIMITERS = re.compile(r"[\s:^~]+")
+#: What separates names where none of these does: blanks, or any other character that a name is not made of.
+_RARE_DELIMITERS = (re.compile(r"\s+"), re.compile(r"[^\w\s.()-]+"))
 #: Whatever some reader takes for the end of a cell or of a line.
 _ALL_DELIMITERS = re.compile(r"[,;\t|\r\n\x85\u2028\u2029]")
 _QUOTED = re.compile(r'"[^"]*"')
@@ -158,7 +159,7 @@ def _has_name(cells: list[str], text: str, *, rare: bool) -> bool:
     pieces = _pieces(text)
     names = itertools.chain(cells, pieces)
     if rare and not any(delimiter in text for delimiter in _DELIMITERS):
-        names = itertools.chain(names, _RARE_DELIMITERS.split(text))
+        names = itertools.chain(names, *(each.split(text) for each in _RARE_DELIMITERS))
     return any(map(is_patient_id, names))
 
 

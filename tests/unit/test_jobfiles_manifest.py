@@ -90,7 +90,9 @@ def test_no_manifest_is_an_empty_one(job: Job) -> None:
     assert json.loads((job.medium / "metadata/manifest.json").read_text()) == manifest.read(job.stores)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"outputs": []}', '{"outputs": {"a": 1}}', "\udcff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "{}", '{"outputs": []}', '{"outputs": {"a": 1}}', "\udcff", "[" * 100_000]
+)
 def test_a_damaged_one_is_named_with_advice_and_never_overwritten(job: Job, text: str) -> None:
     put(job, "a.csv")
     file = job.medium / "metadata/manifest.json"
@@ -228,6 +230,17 @@ def test_a_file_that_another_job_is_just_putting_in_place_is_not_touched(job: Jo
     assert entries(job)["a.csv"]["action"] == "other"
     assert record(job) == ()
     assert record(other, action="other", job_id="job3") == ("a.csv",)
+
+
+def test_a_manifest_that_names_what_no_file_can_be_called_is_cleared_of_it(job: Job) -> None:
+    put(job, "a.csv")
+    file = job.medium / "metadata/manifest.json"
+    file.parent.mkdir(parents=True)
+    names = ["\ud800.csv", "a\0b.csv", "", "a//b.csv", "x" * 5000]
+    file.write_text(json.dumps({"workspace": "renamed", "outputs": dict.fromkeys(names, {"action": "make"})}))
+    record(job, output("a.csv"))
+    assert sorted(entries(job)) == ["a.csv"]
+    assert json.loads(file.read_text())["workspace"] == "ws"
 
 
 def test_a_manifest_that_names_places_elsewhere_removes_nothing_there(job: Job, tmp_path: Path) -> None:

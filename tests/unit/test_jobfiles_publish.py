@@ -312,6 +312,22 @@ def test_odd_names_are_stored_as_they_are(job: Job) -> None:
     assert sorted(files_below(job.medium)) == sorted(files_below(job.high)) == sorted(names)
 
 
+def test_a_damaged_manifest_is_an_error_before_anything_moves(job: Job) -> None:
+    job.make("a.csv", "x\n1\n")
+    job.publish(moderate="a.csv")
+    file = job.medium / "metadata/manifest.json"
+    file.write_bytes(file.read_bytes()[:50])
+    before = files_below(job.high)
+    job.make("a.csv", "x\n2\n")
+    outputs = job.stage(moderate="a.csv")
+    with pytest.raises(JobFilesError, match="damaged"):
+        job.put_in_place(outputs)
+    assert files_below(job.high) == files_below(job.medium) == before
+    file.unlink()
+    job.put_in_place(outputs)
+    assert files_below(job.medium) == {"a.csv": b"x\n2\n"}
+
+
 def test_publishing_twice_changes_nothing(job: Job) -> None:
     job.make("a.csv", "x\n1\n")
     job.make("b.csv", "patient_id\n1\n")

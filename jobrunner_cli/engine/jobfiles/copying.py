@@ -253,7 +253,7 @@ def write_small(parent: int, name: str, data: bytes, *, durable: bool, force_nam
 def read_small(parent: int, name: str) -> bytes | None:
     """A small file of ours in an open directory; None if it is not there. Raises OSError."""
     try:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     except FileNotFoundError:
         return None
     with held(handle):

@@ -54,7 +54,7 @@ def read(stores: WorkspaceStores) -> dict[str, Any]:
         return _empty(stores)
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(stores, "it is not JSON") from error
     if isinstance(found, dict) and "workspace" in found:
         # The first manifests of existing installations named the workspace, and no outputs yet.
@@ -72,12 +72,14 @@ def record(
     origin: Origin,
     *,
     remove_obsolete: bool,
+    known: dict[str, Any] | None = None,
     replaced: Collection[str] = (),
     force_name: bool = True,
 ) -> tuple[str, ...]:
     """Enter the outputs that a job has put in place; the paths that were removed as obsolete.
 
-    For whoever holds the workspace's lock since before they were put there. Those `replaced` by another job since
+    For whoever holds the workspace's lock since before they were put there; `known` is what `read` has told since
+    then, and is changed. Those `replaced` by another job since
     keep that job's entries. With `remove_obsolete`, what the manifest still attributes to the action and is not among
     the outputs is removed from both stores; so is what was released of files in whose place there are directories now,
     or the reverse. That comes first, so that a crash in between leaves entries to go by. Without
@@ -85,7 +87,7 @@ def record(
     disk. May be repeated. Raises JobFilesError, DiskFullError.
     """
     with file_errors(f"write the manifest of workspace {stores.workspace}"):
-        manifest = read(stores)
+        manifest = read(stores) if known is None else known
         entries: dict[str, Any] = manifest["outputs"]
         before = json.dumps(entries)
         new = {output.path: entry(output, origin) for output in outputs if output.path not in replaced}
@@ -161,7 +163,8 @@ def entry(output: StoredOutput, origin: Origin) -> dict[str, Any]:
 
 def _write(stores: WorkspaceStores, manifest: Mapping[str, Any], *, force_name: bool = True) -> None:
     """One output a line: readable, and far cheaper to make than indentation."""
-    head = {"workspace": stores.workspace, "repo": None, **manifest}
+    # What a directory was called before it was renamed, or another program, may have left another name there.
+    head = {"workspace": stores.workspace, "repo": None, **manifest} | {"workspace": stores.workspace}
     del head["outputs"]
     lines = [f"  {json.dumps(path)}: {json.dumps(entry)}" for path, entry in sorted(manifest["outputs"].items())]
     listing = "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"

@@ -7,7 +7,7 @@ of two jobs with an output of the same name the manifest tells of the one whose 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
@@ -46,22 +46,34 @@ def publish(
 
     The outputs are to be given in the order in which they were staged. When this returns, it survives a power cut, but
     for the manifest without `force_name`; that and `remove_obsolete` are as `manifest.record` has them. `tally` counts
-    what is done. Raises JobFilesError, DiskFullError.
+    what is done. Raises JobFilesError, where the manifest is damaged before anything moves, DiskFullError.
     """
     with file_errors("publish the outputs"), workspace_lock(stores):
-        replaced = _put_in_place(outputs, stores, origin.job_id, tally or Tally()) if outputs else frozenset()
+        known = manifest.read(stores)
+        entries = known["outputs"]
+        replaced = _put_in_place(outputs, stores, origin.job_id, entries, tally or Tally()) if outputs else frozenset()
         return manifest.record(
-            stores, outputs, origin, remove_obsolete=remove_obsolete, replaced=replaced, force_name=force_name
+            stores,
+            outputs,
+            origin,
+            remove_obsolete=remove_obsolete,
+            known=known,
+            replaced=replaced,
+            force_name=force_name,
         )
 
 
 def _put_in_place(
-    outputs: Sequence[StoredOutput], stores: WorkspaceStores, job_id: str, tally: Tally
+    outputs: Sequence[StoredOutput],
+    stores: WorkspaceStores,
+    job_id: str,
+    entries: Mapping[str, Any],
+    tally: Tally,
 ) -> frozenset[str]:
     """The paths that are another job's by now."""
     tally.begin("Publishing outputs", files=len(outputs))
     with ExitStack() as closing:
-        publication = _Publication(outputs, stores, job_id=job_id, closing=closing)
+        publication = _Publication(outputs, stores, entries, job_id=job_id, closing=closing)
         publication.claim()
         for number, output in enumerate(outputs):
             publication.place(number, output)
@@ -74,11 +86,19 @@ class _Publication:
     """The way of one job's outputs from staging to their places."""
 
     def __init__(
-        self, outputs: Sequence[StoredOutput], stores: WorkspaceStores, *, job_id: str, closing: ExitStack
+        self,
+        outputs: Sequence[StoredOutput],
+        stores: WorkspaceStores,
+        entries: Mapping[str, Any],
+        *,
+        job_id: str,
+        closing: ExitStack,
     ) -> None:
         #: paths that another job has put its own files in since an earlier try
         self.replaced: set[str] = set()
         self._stores = stores
+        #: those of the manifest
+        self._entries = entries
         self._job_id = job_id
         self._outputs = {output.path: output for output in outputs}
         self._high = closing.enter_context(Store(stores.high))
@@ -146,31 +166,20 @@ class _Publication:
         return (is_entered and entry.get("job_id") != self._job_id) or output.path.casefold() in self._claimed
 
     @cached_property
-    def _entries(self) -> dict[str, Any]:
-        entries: dict[str, Any] = manifest.read(self._stores)["outputs"]
-        return entries
-
-    @cached_property
     def _claimed(self) -> set[str]:
         return manifest.claimed_by_others(self._stores, self._job_id)
 
     def _is_reason(self, path: str) -> bool:
-        """Whether the file of that name in the medium privacy store is the reason for another output.
-
-        Of other jobs' the manifest is asked, and only when there is such a file, which is seldom.
-        """
+        """Whether the file of that name in the medium privacy store is the reason for another output."""
         if not path.endswith(REASON_SUFFIX):
             return False
         held_back = self._outputs.get(path.removesuffix(REASON_SUFFIX))
         if held_back is not None:
             return held_back.excluded and self._outputs[path].level != RELEASED_LEVEL
-        return self._medium.has(path) and manifest.is_reason(self._entries, path)
+        return manifest.is_reason(self._entries, path)
 
     def _is_released_by_another(self, path: str) -> bool:
-        """Whether the file of that name in the medium privacy store is an output of another job.
-
-        The manifest is read only when there is such a file, which is seldom.
-        """
+        """Whether the file of that name in the medium privacy store is an output of another job."""
         if path in self._outputs or not self._medium.has(path):
             return False
         return manifest.is_released(self._entries.get(path, {}))

@@ -49,8 +49,9 @@ class WorkspaceStores:
 def may_be_output(path: str) -> bool:
     """Whether an output could be stored there: manifests and rows come from other programs, too, and may have anything."""
     try:
+        os.fsencode(path)
         return split_path(path)[0].casefold() != METADATA
-    except JobFilesError:
+    except (JobFilesError, UnicodeEncodeError):
         return False
 
 

@@ -26,6 +26,7 @@ DATABASE_EXIT_CODES = {
 _SHELL_CODES = {126: "usually a command that cannot be executed", 127: "usually a command that is not there"}
 
 _KILLED = 137
+_SEE_LOG = "its log says more: jobrunner jobs logs "
 #: What stands for the code of a container that has ended without one.
 _UNKNOWN = 255
 
@@ -58,6 +59,11 @@ def judge(
     )
 
 
+def hint_in_log(outcome: Outcome) -> str | None:
+    """The hint as the job's log has it: whoever reads that need not be told to."""
+    return (outcome.hint or "").partition(_SEE_LOG)[0].removesuffix("; ") or None
+
+
 def _verdict(
     job: JobDefinition,
     detail: ContainerDetail,
@@ -71,7 +77,7 @@ def _verdict(
         return StatusCode.NONZERO_EXIT, f"Job was ended: {ended_for}", hint
     if exit_code != 0:
         reason = _reason(job, detail, exit_code)
-        hint = f"its log says more: jobrunner jobs logs {job.id}"
+        hint = f"{_SEE_LOG}{job.id}"
         if detail.out_of_memory:
             hint = f"have it hold less in memory at once, or have DEFAULT_JOB_MEMORY_LIMIT raised; {hint}"
         return StatusCode.NONZERO_EXIT, f"Job exited with an error: {reason}", hint

@@ -89,7 +89,7 @@ def record(
     with file_errors(f"write the manifest of workspace {stores.workspace}"):
         manifest = read(stores) if known is None else known
         entries: dict[str, Any] = manifest["outputs"]
-        before = json.dumps(entries)
+        before = dict(entries)
         new = {output.path: entry(output, origin) for output in outputs if output.path not in replaced}
         gone = _take_displaced(entries, new)
         entries.update(new)
@@ -98,7 +98,7 @@ def record(
         gone |= obsolete
         if gone:
             _remove_files(stores, gone, entries, claimed_by_others(stores, origin.job_id))
-        if json.dumps(entries) != before or not exists(stores):
+        if entries != before or not exists(stores):
             _write(stores, manifest, force_name=force_name)
     return tuple(sorted(obsolete))
 

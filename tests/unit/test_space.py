@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine import settings as settings_module
-from jobrunner_cli.engine.jobfiles import overuse, publish
+from jobrunner_cli.engine.jobfiles import layout, overuse, publish
 from jobrunner_cli.engine.jobfiles.tally import Tally
 from jobrunner_cli.engine.running.space import SpaceWatch, shortages
 from jobrunner_cli.engine.running.tracks import Track, progress_of
@@ -87,11 +87,19 @@ def test_what_takes_up_disk_is_counted_and_holes_and_other_names_are_not(tmp_pat
     for number in range(5):
         os.link(large, job.work / f"name{number}")
     (job.work / "link").symlink_to("/")
-    assert not overuse.exceeds(job.directory, 5 << 20, stop=NEVER)
-    assert overuse.exceeds(job.directory, 3 << 20, stop=NEVER)
+    assert overuse.excess(job.directory, 5 << 20, stop=NEVER) is None
+    assert "more than 3 MiB of disk" in (overuse.excess(job.directory, 3 << 20, stop=NEVER) or "")
     make_deep(job.work, 500)
     (job.directory.tmp / "more").write_bytes(os.urandom(4 << 20))
-    assert overuse.exceeds(job.directory, 7 << 20, stop=NEVER)
+    assert overuse.excess(job.directory, 7 << 20, stop=NEVER) is not None
+
+
+def test_nothing_is_hidden_from_the_limit_at_the_end_of_an_endless_path(tmp_path: Path) -> None:
+    job = Job(base=tmp_path)
+    job.lay_out()
+    make_deep(job.work, 400, "d" * 255)
+    assert "too deeply" in (overuse.excess(job.directory, 1 << 30, stop=NEVER) or "")
+    layout.remove(job.directory)
 
 
 def test_a_running_job_that_takes_up_too_much_is_told_and_others_are_not(tmp_path: Path) -> None:

@@ -7,18 +7,20 @@ import threading
 from jobrunner_cli.engine.jobfiles.copying import allocated, file_errors, read_small, write_small
 from jobrunner_cli.engine.jobfiles.layout import JobDirectory
 from jobrunner_cli.engine.jobfiles.walk import held, open_directory, walk
+from jobrunner_cli.engine.work import size_text
 
 _NOTE = "overuse"
-#: Longer paths are not entered: what is to be made below them has to be made step by step, and slowly.
+#: Longer paths are not entered: each level that is entered is kept in mind with its whole path.
 _LONGEST_PATH = 1 << 16
 
 
-def exceeds(directory: JobDirectory, limit: int, *, stop: threading.Event) -> bool:
-    """Whether the files below a job's directory take up more than so many bytes of disk.
+def excess(directory: JobDirectory, limit: int, *, stop: threading.Event) -> str | None:
+    """Why a job is to be ended for what is below its directory: it takes up more than so many bytes of disk, or it is
+    nested so deeply that nobody would find out; None if neither.
 
     Holes are not counted, and a file of several names is counted once. Files that nobody can name any more, because they
-    were removed while they were open, are not seen. Raises JobFilesError or OSError if something was moved while it was
-    looked at, Stopped.
+    were removed while they were open, and what is in directories that the runner may not read, are not seen. Raises
+    JobFilesError or OSError if something was moved while it was looked at, Stopped.
     """
     used = 0
     seen: set[tuple[int, int]] = set()
@@ -26,10 +28,12 @@ def exceeds(directory: JobDirectory, limit: int, *, stop: threading.Event) -> bo
         try:
             root = open_directory(directory.root)
         except FileNotFoundError:
-            return False
+            return None
         with held(root):
             for entry in walk(root, stop=stop, longest_path=_LONGEST_PATH):
                 if entry.item is None:
+                    if len(entry.path) > _LONGEST_PATH:
+                        return "it nested directories too deeply for the disk that it uses to be measured"
                     continue
                 try:
                     info = entry.item.stat(follow_symlinks=False)
@@ -42,8 +46,8 @@ def exceeds(directory: JobDirectory, limit: int, *, stop: threading.Event) -> bo
                     seen.add((info.st_dev, info.st_ino))
                 used += allocated(info)
                 if used > limit:
-                    return True
-    return False
+                    return f"it used more than {size_text(limit)} of disk, the limit for a job's directory"
+    return None
 
 
 def note(directory: JobDirectory, reason: str) -> None:

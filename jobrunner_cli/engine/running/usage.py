@@ -14,7 +14,6 @@ from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import overuse
 from jobrunner_cli.engine.jobfiles.layout import JobDirectory
 from jobrunner_cli.engine.jobfiles.walk import Stopped
-from jobrunner_cli.engine.work import size_text
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
@@ -85,8 +84,6 @@ class UsageWatch:
     def _measure(self, job_id: str) -> None:
         assert self._limit is not None
         directory = JobDirectory.of(self._volumes, job_id)
-        reason = overuse.noted(directory)
-        if reason is None and overuse.exceeds(directory, self._limit, stop=self._stopped):
-            reason = f"it used more than {size_text(self._limit)} of disk, the limit for a job's directory"
+        reason = overuse.noted(directory) or overuse.excess(directory, self._limit, stop=self._stopped)
         if reason is not None and job_id in self._running:
             self._post(Overuse(job_id=job_id, reason=reason))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import shutil
 import signal
@@ -140,3 +141,36 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         readable_at_any_time(job)
         finish(job, outputs)
         check_published(job)
+
+
+def check_agreement(job: Job) -> None:
+    """The manifest tells of what is in the stores, and nothing else is in them."""
+    entries, high = manifest.read(job.stores)["outputs"], files_below(job.high)
+    assert {path: entry["content_hash"] for path, entry in entries.items()} == {
+        path: hashlib.sha256(content).hexdigest() for path, content in high.items()
+    }
+    released = [path for path, entry in entries.items() if entry["level"] == "moderately_sensitive"]
+    expected = {f"{path}.txt" if entries[path]["excluded"] else path for path in released}
+    assert set(files_below(job.medium)) == expected
+
+
+@pytest.mark.parametrize("others", ["a.csv", "a.csv/b.csv"])
+def test_killed_before_any_step_and_another_action_makes_the_same_before_it_goes_on(tmp_path: Path, others: str) -> None:
+    for step in range(1, 1000):
+        base = tmp_path / str(step)
+        job, other = Job(base=base), Job(base=base, id="other", action="other")
+        job.lay_out()
+        job.make("a.csv", "patient_id\n1\n")
+        job.make("b.csv", "x\n1\n")
+        other.lay_out()
+        other.make(others, "x\n2\n")
+        other.make("b.csv", "patient_id\n2\n")
+        outputs = job.stage(moderate="*.csv")
+        outputs_of_other = other.stage(high=others, moderate="b.csv")
+        was_killed = killed_at(step, functools.partial(finish, job, outputs))
+        finish(other, outputs_of_other)
+        finish(job, outputs)
+        check_agreement(job)
+        shutil.rmtree(base)
+        if not was_killed:
+            break

@@ -114,10 +114,11 @@ class _Publication:
     def place(self, number: int, output: StoredOutput) -> None:
         """Put one output in place, unless another job has done so since an earlier try."""
         if not self._move_in(self._high, self._high_staging, str(number), output.path):
-            self._require(self._high, output.path)
             if self._is_replaced(output):
                 self.replaced.add(output.path)
+                self._leave_medium(output.path)
                 return
+            self._require(self._high, output.path)
             self._medium.note(output.path)
         if _is_released(output):
             if not self._move_in(self._medium, self._medium_staging, str(number), output.path):
@@ -157,9 +158,11 @@ class _Publication:
 
     def _is_replaced(self, output: StoredOutput) -> bool:
         """Whether the file of an output that was moved before is another job's: one that is in the manifest, or that
-        was killed before it came there."""
+        was killed before it came there; or whether another's directory or file stands in its way."""
         info = self._high.look_at(output.path)
-        if info is None or (info.st_size, info.st_mtime) == (output.size, output.timestamp):
+        if info is None:
+            return self._high.is_obstructed(output.path)
+        if (info.st_size, info.st_mtime) == (output.size, output.timestamp):
             return False
         entry = self._entries.get(output.path, {})
         is_entered = (entry.get("size"), entry.get("timestamp")) == (info.st_size, info.st_mtime)
@@ -168,6 +171,17 @@ class _Publication:
     @cached_property
     def _claimed(self) -> set[str]:
         return manifest.claimed_by_others(self._stores, self._job_id)
+
+    def _leave_medium(self, path: str) -> None:
+        """Take away what an earlier try has left in the medium privacy store, where the high one has another's now."""
+        entry = self._entries.get(path, {})
+        if path.casefold() in self._claimed:
+            return
+        if not manifest.is_released(entry) and not manifest.is_reason(self._entries, path):
+            self._medium.unlink(path)
+        reason = path + REASON_SUFFIX
+        if not entry.get("excluded") and not self._is_released_by_another(reason):
+            self._medium.unlink(reason)
 
     def _is_reason(self, path: str) -> bool:
         """Whether the file of that name in the medium privacy store is the reason for another output."""
@@ -187,8 +201,10 @@ class _Publication:
     def _is_outdated_reason(self, output: StoredOutput, reason: str) -> bool:
         if reason in self._outputs or not self._medium.has(reason) or self._is_released_by_another(reason):
             return False
-        # Of a file that is not to be released, only what the manifest knows to be a reason is one.
-        return output.level == RELEASED_LEVEL or bool(self._entries.get(output.path, {}).get("excluded"))
+        # Of a file that is not to be released, only what the manifest knows to be a reason is one, or what a job may have
+        # left that was killed before it came there.
+        is_known = self._entries.get(output.path, {}).get("excluded") or output.path.casefold() in self._claimed
+        return output.level == RELEASED_LEVEL or bool(is_known)
 
 
 def _is_released(output: StoredOutput) -> bool:

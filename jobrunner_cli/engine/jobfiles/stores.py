@@ -164,6 +164,17 @@ class Store:
             return None
         return info if stat.S_ISREG(info.st_mode) else None
 
+    def is_obstructed(self, path: str) -> bool:
+        """Whether there is a directory in the place of a file, or a file in that of a directory on the way to it."""
+        *above, last = split_path(path)
+        try:
+            self._go_to(tuple(above))
+            return stat.S_ISDIR(os.stat(last, dir_fd=self._parent, follow_symlinks=False).st_mode)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
+            return error.errno == errno.ENOTDIR
+
     def unlink(self, path: str) -> None:
         """Remove a file. Absent is fine."""
         *above, last = split_path(path)

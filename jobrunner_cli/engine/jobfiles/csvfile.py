@@ -12,11 +12,10 @@ import itertools
 import os
 import re
 import threading
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jobrunner_cli.engine.jobfiles.identifiers import is_patient_id, mentions_patient_id
+from jobrunner_cli.engine.jobfiles.identifiers import is_patient_id, mentions_patient_id, taken_apart
 from jobrunner_cli.engine.jobfiles.walk import look
 
 #: Characters of one line, and of one record, beyond which a file is no longer taken for CSV.
@@ -164,7 +163,7 @@ def _has_name(cells: list[str], text: str, *, rare: bool) -> bool:
 
 
 def _pieces(text: str) -> list[str]:
-    return _ALL_DELIMITERS.split(text if text.isascii() else unicodedata.normalize("NFKC", text))
+    return _ALL_DELIMITERS.split(taken_apart(text))
 
 
 class _Table:

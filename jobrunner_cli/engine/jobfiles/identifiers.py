@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 #: Its letters and digits; with what merging two tables, or reading a table with the name twice, adds to a name.
 _KEY = re.compile(r"patientid(x|y|[0-9]{1,2})?")
 _MENTION = re.compile(r"p\W*a\W*t\W*i\W*e\W*n\W*t[\W_]*i\W*d", re.IGNORECASE)
 #: A UTF-8 byte order mark that was taken for Latin-1 and encoded once more.
 _TWICE_ENCODED_MARK = "\u00ef\u00bb\u00bf"
+
+#: Characters that are taken apart at once: what a run of accents takes grows with the square of its length, and nothing
+#: else in this process moves meanwhile.
+_PIECE = 256
 
 #: Letters that look like one of the name's, in lower case, which compatibility forms do not cover.
 _LOOK_ALIKES = {
@@ -39,11 +44,26 @@ def mentions_patient_id(text: str) -> bool:
     """Whether the name may occur somewhere in a text; quick, and true more often than `is_patient_id` of a part."""
     if text.isascii():
         return _MENTION.search(text) is not None
-    return _MENTION.search("".join(c for c in _plain(text) if c.isascii())) is not None
+    return _MENTION.search("".join(piece.encode("ascii", "ignore").decode() for piece in _plain_pieces(text))) is not None
+
+
+def taken_apart(text: str) -> str:
+    """Compatibility forms replaced by what they stand for, and accents taken off their letters.
+
+    The order of several accents on one letter is not that of the standard, and the time linear in the text's length.
+    """
+    return text if text.isascii() else "".join(_taken_apart(text))
+
+
+def _taken_apart(text: str) -> Iterator[str]:
+    return (unicodedata.normalize("NFKD", text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
 
 
 def _plain(text: str) -> str:
     """In lower case, compatibility forms and accents taken apart, look-alikes as the letters that they resemble."""
-    if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()).translate(_PLAIN)
+    return text.lower() if text.isascii() else "".join(_plain_pieces(text))
+
+
+def _plain_pieces(text: str) -> Iterator[str]:
+    for piece in _taken_apart(text):
+        yield from (part.translate(_PLAIN) for part in _taken_apart(piece.casefold()))

@@ -14,6 +14,7 @@ import pytest
 
 from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles import layout, matching, publish
+from jobrunner_cli.engine.jobfiles.walk import held, open_directory
 from jobrunner_cli.engine.work import InputFile
 from support.jobfiles import NEVER, Job, files_below, make_deep
 
@@ -184,6 +185,17 @@ def test_many_links_to_one_large_file_do_not_become_as_many_copies(job: Job) -> 
     assert (len(found.outputs), len(found.refused)) == (4, 6)
     assert all("many links" in reason for reason in found.refused.values())
     assert found.size == 4 * (matching.MOST_BYTES_OF_NOTHING // 4)
+
+
+def test_more_outputs_than_a_runner_can_keep_in_mind_are_an_error(job: Job) -> None:
+    above = "/".join(["d" * 240] * 13)
+    job.make(f"{above}/first.csv")
+    with held(open_directory(job.work / above)) as directory:
+        for number in range(matching.MOST_CHARACTERS // len(above) + 1):
+            os.close(os.open(f"{number}.csv", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+    with pytest.raises(JobFilesError, match="more files than can be stored") as raised:
+        job.match(high=f"{above}/*.csv")
+    assert "shorter names" in (raised.value.hint or "")
 
 
 def test_a_copy_has_no_rights_and_owner_of_the_jobs_file(job: Job) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jobrunner_cli.engine.errors import JobFilesError
 from jobrunner_cli.engine.jobfiles.copying import allocated, file_errors
 from jobrunner_cli.engine.jobfiles.layout import TIMESTAMP_FILE, JobDirectory, Record, laid_out
 from jobrunner_cli.engine.jobfiles.removal import make_ours
@@ -28,6 +29,9 @@ from jobrunner_cli.engine.work import PRIVACY_LEVELS
 
 #: Bytes of the longest path of an output: with the store's own path before it, other programs must be able to open it.
 LONGEST_PATH = 3500
+#: Outputs of a job, and characters of all their paths: the verdict and the manifest hold all of them, and so does memory.
+MOST_OUTPUTS = 500_000
+MOST_CHARACTERS = 1 << 26
 #: How many unmatched and how many refused files are named.
 MOST_NAMED = 100
 #: Bytes of all outputs of a job that take up no disk in its working copy, holes and further links to a file: hashing a
@@ -62,7 +66,7 @@ class Matched:
 def match(directory: JobDirectory, output_spec: Mapping[str, Mapping[str, str]], *, stop: threading.Event) -> Matched:
     """Match the patterns (privacy level -> output id -> pattern) against the working copy (section 5).
 
-    `*` does not cross `/`. Raises JobFilesError, Stopped.
+    `*` does not cross `/`. Raises JobFilesError, also for more outputs than a runner can keep in mind, Stopped.
     """
     search = _Search(output_spec, laid_out(directory), directory.root_names, stop)
     with file_errors("look for the outputs"), held(open_directory(directory.root)) as above:
@@ -118,7 +122,7 @@ class _Search:
         self._here: list[_Pattern] = []
         self._through: list[_Pattern] = []
         self._outputs: dict[str, str] = {}
-        self._size = 0
+        self._size = self._characters = 0
         self._fulfilled: set[str] = set()
         self._unmatched = _FirstNames()
         self._refused = _FirstNames()
@@ -179,6 +183,10 @@ class _Search:
             self._refused.add(path, reason)
             return
         self._outputs[path] = matching[-1].level
+        self._characters += len(path)
+        if len(self._outputs) > MOST_OUTPUTS or self._characters > MOST_CHARACTERS:
+            msg = f"its patterns match more files than can be stored ({len(self._outputs):,} of them were seen)"
+            raise JobFilesError(msg, hint="have the action make fewer files, or call them by shorter names")
         self._fulfilled.update(pattern.text for pattern in matching)
 
     def _file_trouble(self, root: int, entry: Entry, path: str) -> str | None:

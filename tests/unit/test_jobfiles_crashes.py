@@ -155,7 +155,7 @@ def check_agreement(job: Job) -> None:
 
 
 @pytest.mark.parametrize("others", ["a.csv", "a.csv/b.csv"])
-def test_killed_before_any_step_and_another_action_makes_the_same_before_it_goes_on(tmp_path: Path, others: str) -> None:
+def test_killed_before_any_step_and_overtaken_by_another_action(tmp_path: Path, others: str) -> None:
     for step in range(1, 1000):
         base = tmp_path / str(step)
         job, other = Job(base=base), Job(base=base, id="other", action="other")

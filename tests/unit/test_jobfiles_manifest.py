@@ -237,7 +237,7 @@ def test_a_manifest_that_names_what_no_file_can_be_called_is_cleared_of_it(job: 
     file = job.medium / "metadata/manifest.json"
     file.parent.mkdir(parents=True)
     names = ["\ud800.csv", "a\0b.csv", "", "a//b.csv", "x" * 5000]
-    file.write_text(json.dumps({"workspace": "renamed", "outputs": dict.fromkeys(names, {"action": "make"})}))
+    file.write_text(json.dumps({"workspace": "renamed", "outputs": {name: {"action": "make"} for name in names}}))
     record(job, output("a.csv"))
     assert sorted(entries(job)) == ["a.csv"]
     assert json.loads(file.read_text())["workspace"] == "ws"

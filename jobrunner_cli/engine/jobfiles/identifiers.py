@@ -42,9 +42,9 @@ def is_patient_id(name: str) -> bool:
 
 def mentions_patient_id(text: str) -> bool:
     """Whether the name may occur somewhere in a text; quick, and true more often than `is_patient_id` of a part."""
-    if text.isascii():
-        return _MENTION.search(text) is not None
-    return _MENTION.search("".join(piece.encode("ascii", "ignore").decode() for piece in _plain_pieces(text))) is not None
+    if not text.isascii():
+        text = "".join(piece.encode("ascii", "ignore").decode() for piece in _plain_pieces(text))
+    return _MENTION.search(text) is not None
 
 
 def taken_apart(text: str) -> str:

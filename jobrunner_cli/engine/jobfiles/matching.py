@@ -203,7 +203,7 @@ class _Search:
             return their_fault(error)
         with held(handle):
             if is_link and info.st_ino in self._linked:
-                nothing, reason = info.st_size, "it is one of many links to the same file, too large to be stored so often"
+                nothing, reason = info.st_size, "it is one of many links to a file that is too large for so many copies"
             else:
                 nothing, reason = self._holes(handle, info), "it is sparse: too much of its size is holes"
         if nothing > self._nothing_left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -115,7 +116,10 @@ def test_older_servers_have_the_database_in_the_workspace():
         ({"sha": 12}, "sha is not a text: 12"),
         ({"requested_actions": "describe"}, "requested_actions is not a list of texts"),
         ({"requested_actions": ["a", None]}, "requested_actions is not a list of texts"),
-        ({"requested_actions": ["a"] * 10_001}, "requested_actions is not a list of at most"),
+        (
+            {"requested_actions": ["a"] * 10_001},
+            "requested_actions has more than 10000 names, or one of more than 4096 characters",
+        ),
         ({"cancelled_actions": {"a": 1}}, "cancelled_actions is not a list of texts"),
         ({"codelists_ok": "yes"}, "codelists_ok is not true or false"),
         ({"force_run_dependencies": 1}, "force_run_dependencies is not true or false"),
@@ -131,6 +135,26 @@ def test_entry_that_cannot_be_understood_says_where(change: dict[str, Any], told
     assert told in incoming.error.message
     assert len(incoming.error.message) < 1000
     assert incoming.request.id == ENTRY["identifier"]
+
+
+ODD: list[Any] = [
+    None, True, 1, -1.5, 10**40, float("nan"), "", "x", [], {}, [1], [None], {"a": 1}, "\ud800", ["\ud800"], "a\0b",
+    "\n\x1b[2J", "../../etc", "--upload-pack=x", "~x/y", "x" * 5000, ["x" * 5000], [["a"]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["request", "workspace"])
+def test_no_value_of_any_field_hurts_the_other_requests(where: str):
+    fields = ENTRY if where == "request" else ENTRY["workspace"] | {"db": "x"}
+    entries = []
+    for name, value in itertools.product(fields, ODD):
+        changed = fields | {name: value}
+        entry = changed if where == "request" else ENTRY | {"workspace": changed}
+        entries.append(entry if name == "identifier" else entry | {"identifier": f"r{len(entries)}"})
+    listing = read_listing([*entries, ENTRY | {"identifier": "good"}], "test")
+    assert len(listing.incoming) > len(entries) / 2
+    assert (listing.incoming[0].request.id, listing.incoming[0].error) == ("good", None)
+    assert not [text for text in listing.unusable if "cannot be read" in text]
 
 
 def test_every_problem_of_an_entry_is_told():

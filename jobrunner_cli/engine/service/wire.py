@@ -60,8 +60,15 @@ def read_listing(entries: Sequence[object], backend: str) -> Listing:
             theirs = shown(str(entry["backend"]))
             foreign[f"The job-server lists job request {identifier} of backend {theirs}: it is left alone"] = None
         else:
+            try:
+                incoming = _read_request(identifier, entry)
+            except Exception as error:  # noqa: BLE001 (whatever it is about one request, the others are read)
+                unusable[
+                    f"Job request {identifier} cannot be read: {type(error).__name__}: {printable(str(error))}"
+                ] = None
+                continue
             # A page that shifts while it is read lists a request twice; what was read last is newer.
-            found.setdefault(identifier, _read_request(identifier, entry))
+            found.setdefault(identifier, incoming)
     return Listing(incoming=tuple(found.values()), unusable=tuple(unusable), foreign=tuple(foreign))
 
 
@@ -141,7 +148,8 @@ class _Reader:
             self._wrong(name, value, "a list of texts")
             return ()
         if len(value) > _MOST_NAMES or any(len(item) > _LONGEST_TEXT for item in value):
-            self._wrong(name, "it", f"a list of at most {_MOST_NAMES} names")
+            most = f"more than {_MOST_NAMES} names, or one of more than {_LONGEST_TEXT} characters"
+            self.problems.append(f"{self._where}{name} has {most}")
             return ()
         return tuple(value)
 

@@ -96,11 +96,15 @@ def refuse_other_urls(repo: str) -> None:
 
 
 def canonical_repo_url(repo_url: str) -> str:
-    """A URL without a trailing slash, or a path, made absolute if it is relative. Raises GitError if it is empty."""
+    """A URL without a trailing slash, or a path, made absolute if it is relative. Raises GitError if it can be neither."""
     if is_url(repo_url):
         return repo_url.rstrip("/")
     if not repo_url or "\0" in repo_url:
         raise GitError("The repository's URL or path is empty or has a NUL character in it")
+    try:
+        os.fsencode(repo_url)
+    except UnicodeEncodeError:
+        raise GitError("The repository's path has characters in it that are not text") from None
     path = Path(repo_url)
     return str(path if path.is_absolute() else path.resolve())
 

@@ -107,6 +107,7 @@ def test_request_that_arrives_cancelled_is_made_and_cancelled(place: Place, serv
         ({"requested_actions": ["nonsense"]}, "UnknownActionError: "),
         ({"workspace": {"name": "a b"}}, "JobRequestError: workspace "),
         ({"workspace": {"repo": "\0"}}, "GitError: "),
+        ({"workspace": {"repo": "\ud800"}}, "GitError: The repository's path has characters in it that are not text"),
         ({"workspace": {"repo": "https://github.com/opensafely/x.git"}}, "Git"),
         ({"codelists_ok": False}, "The study's codelists are out of date"),
         ({"database_name": None}, "JobRequestError: The job request cannot be understood: database_name is missing"),

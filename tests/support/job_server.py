@@ -48,7 +48,7 @@ class Fault:
     """What happens in place of the right answer.
 
     `how` is a status (with a page of HTML), `json:STATUS`, `html` (a page with 200), `empty` (nothing, with 200), `reset`, `cut` (the answer ends in the
-    middle), `drip` (it never ends), `endless` (it has no end), `hold` (none until `release` is set), the URL of a
+    middle), `drip` (it never ends), `crawl` (its first line never ends), `endless` (it has no end), `hold` (none until `release` is set), the URL of a
     redirection, or `late` (the POST is applied, then answered with 500).
     """
 
@@ -344,7 +344,7 @@ def _handler(server: JobServer) -> type[BaseHTTPRequestHandler]:
                 return 200, HTML if fault.how == "html" else b""
             if fault is not None and str(fault.how).startswith("json:"):
                 return int(str(fault.how).removeprefix("json:")), b'{"detail": "No."}'
-            if fault is not None and fault.how not in {"late", "hold", "cut", "drip"}:
+            if fault is not None and fault.how not in {"late", "hold", "cut", "drip", "crawl"}:
                 return 302, b""
             status, content = server.answer(seen)
             if fault is not None and fault.how == "late":
@@ -357,6 +357,11 @@ def _handler(server: JobServer) -> type[BaseHTTPRequestHandler]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 self.connection.close()
+                return
+            if how == "crawl" and fault is not None:
+                self.close_connection = True
+                while not fault.release.wait(0.05):
+                    self.wfile.write(b"H")
                 return
             self.send_response(200 if how == "endless" else status)
             if status == 301:

@@ -26,7 +26,7 @@ from support.store import make_job
 
 #: Quick enough for a test, and slow enough to be told apart.
 PACE = Pace(look=0.01, gap=0.05, full=300.0, longest_wait=0.5, farewell=5.0)
-LIMITS = Limits(connect=2.0, silence=2.0, answer=3.0)
+LIMITS = Limits(connect=2.0, silence=2.0, call=3.0)
 
 PROJECT = """
     version: 4

@@ -35,7 +35,7 @@ def look_at_job_server(settings: Settings) -> Iterator[Finding]:
         backend=settings.backend,
         mask=Masker(settings.secrets()).mask,
         user_agent=f"jobrunner/{settings.version_text}",
-        limits=Limits(connect=_CONNECT, silence=_SILENCE, answer=_ANSWER),
+        limits=Limits(connect=_CONNECT, silence=_SILENCE, call=_ANSWER),
     )
     try:
         page = next(server.job_requests(flags), [])

@@ -20,6 +20,8 @@ from jobrunner_cli.engine.errors import ConfigurationError, JobrunnerError, Unre
 if TYPE_CHECKING:
     import requests
 
+    from jobrunner_cli.engine.service.breaking import Breaker
+
 log = logging.getLogger(__name__)
 
 #: Characters of the server's own words that a message repeats.
@@ -51,10 +53,12 @@ class Limits:
     """How much and how long the job-server may answer; times in seconds."""
 
     connect: float = 10.0
-    #: without a single byte
+    #: without a single byte that comes, or is taken
     silence: float = 60.0
-    #: for a whole answer
-    answer: float = 180.0
+    #: for a whole call, from its first byte to the last one of the answer
+    call: float = 180.0
+    #: after which a connection is not used again: what is between may have forgotten it without a word
+    idle: float = 60.0
     #: bytes of one answer
     most_bytes: int = 64 * 2**20
     #: bytes of all pages of one listing
@@ -90,7 +94,8 @@ class JobServer:
         self._backend = backend
         self._mask = mask
         self._limits = limits or Limits()
-        self._session = _session(token, user_agent)
+        self._breaker, self._session = _session(token, user_agent, self._limits.silence)
+        self._called_at = time.monotonic()
         #: what it has called itself in links, and was told in the log
         self._other_hosts: set[str | None] = set()
 
@@ -145,37 +150,58 @@ class JobServer:
         if body is not None:
             headers["Content-Type"] = "application/json"
         limits, response = self._limits, None
+        began = time.monotonic()
+        if began - self._called_at > limits.idle:
+            self._session.close()
+        deadline = began + limits.call
         try:
-            response = self._session.request(
-                method,
-                self._endpoint + path,
-                data=body,
-                headers=headers,
-                timeout=(limits.connect, limits.silence),
-                allow_redirects=False,
-                stream=True,
-            )
-            if 300 <= response.status_code < 400:
-                raise self._redirect_error(response)
-            return _Answer(status=response.status_code, content=self._read(response, most))
-        except requests.exceptions.ConnectTimeout:
-            raise self._error(f"does not answer within {limits.connect:g} s") from None
-        except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-            raise self._error(f"has sent nothing for {limits.silence:g} s") from None
-        except requests.exceptions.SSLError as error:
-            raise self._error(f"has a certificate or a TLS that is not accepted: {_reason(error)}") from None
+            # A server that sends a byte now and then would never run into a time-out.
+            with self._breaker.within(limits.call):
+                response = self._session.request(
+                    method,
+                    self._endpoint + path,
+                    data=body,
+                    headers=headers,
+                    timeout=(limits.connect, limits.silence),
+                    allow_redirects=False,
+                    stream=True,
+                )
+                if 300 <= response.status_code < 400:
+                    raise self._redirect_error(response)
+                return _Answer(status=response.status_code, content=self._read(response, most, deadline))
+        # Not chained: what is below may quote the request with its headers.
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            # Not chained: what is below may quote the request with its headers.
-            raise self._error(f"cannot be reached: {_reason(error)}") from None
+            raise self._call_error(error) from None
         finally:
+            self._called_at = time.monotonic()
             if response is not None:
                 response.close()
 
-    def _read(self, response: requests.Response, most: int) -> bytes:
-        """The whole body, within the limits: a server that sends a byte now and then would never run into a time-out."""
+    def _call_error(self, error: Exception) -> JobServerError:
+        """What the libraries' error means."""
+        import requests
+        import urllib3
+
+        limits, reason = self._limits, _innermost(error)
+        if self._breaker.broke:
+            return self._late_error()
+        if isinstance(error, requests.exceptions.ConnectTimeout):
+            return self._error(f"does not answer within {limits.connect:g} s")
+        if isinstance(error, requests.exceptions.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
+            return self._error(f"has sent nothing for {limits.silence:g} s")
+        if isinstance(error, requests.exceptions.SSLError):
+            return self._error(f"has a certificate or a TLS that is not accepted: {_words_of(reason)}")
+        if isinstance(reason, TimeoutError):
+            return self._error(f"has not taken what it was sent within {limits.silence:g} s")
+        if type(reason) is ValueError:
+            # A length that is none, in the library's words about numbers.
+            return self._error("has sent an answer that breaks off, or is malformed")
+        return self._error(f"cannot be reached: {_words_of(reason)}")
+
+    def _read(self, response: requests.Response, most: int, deadline: float) -> bytes:
+        """The whole body, within the limits; `deadline` is in monotonic seconds."""
         if response.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
             raise self._error("answers in an encoding that it was not asked for")
-        deadline = time.monotonic() + self._limits.answer
         parts: list[bytes] = []
         size = 0
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
@@ -183,8 +209,11 @@ class JobServer:
             size += len(chunk)
             if size > most:
                 raise self._error(f"answers with more than {most} bytes")
+            # The connection may be a response's alone by now, and then nobody else ends it.
             if time.monotonic() > deadline:
-                raise self._error(f"has not finished its answer within {self._limits.answer:g} s")
+                raise self._late_error()
+        if self._breaker.broke:
+            raise self._late_error()
         declared = response.headers.get("Content-Length", "")
         if declared.isdigit() and int(declared) != size:
             raise self._error(f"has sent {size} bytes of an answer of {declared}")
@@ -236,6 +265,9 @@ class JobServer:
             hint = "check JOB_SERVER_ENDPOINT"
         return self._error(f"answers {answer.status}: {self._words(answer)}", hint=hint)
 
+    def _late_error(self) -> JobServerError:
+        return self._error(f"has not finished its answer within {self._limits.call:g} s")
+
     def _redirect_error(self, response: requests.Response) -> JobServerError:
         try:
             target = urlsplit(urljoin(response.url, response.headers.get("Location", "")))
@@ -271,11 +303,16 @@ class JobServer:
         return JobServerError(self._mask(f"The job-server {self._endpoint} {what}"), hint=hint)
 
 
-def _session(token: str, user_agent: str) -> requests.Session:
-    """A session that sends the token, keeps no cookies and reads proxies and certificate authorities of the environment."""
+def _session(token: str, user_agent: str, silence: float) -> tuple[Breaker, requests.Session]:
+    """A session that sends the token, keeps no cookies and reads proxies and certificate authorities of the environment.
+
+    Its calls can be broken off.
+    """
     import http.cookiejar
 
     import requests
+
+    from jobrunner_cli.engine.service.breaking import BreakableAdapter, Breaker
 
     def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = token
@@ -287,10 +324,13 @@ def _session(token: str, user_agent: str) -> requests.Session:
     # A cookie of the server's web pages would make it demand what browsers send along with cookies.
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": user_agent})
-    return session
+    breaker = Breaker()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, BreakableAdapter(breaker, silence))
+    return breaker, session
 
 
-def _reason(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     """The innermost reason of an error, without what the libraries above it wrap around it."""
     found: BaseException = error
     seen: set[int] = set()
@@ -298,8 +338,12 @@ def _reason(error: BaseException) -> str:
         seen.add(id(found))
         wrapped = [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
         found = next((inner for inner in wrapped if isinstance(inner, BaseException)), found)
-    told = getattr(found, "verify_message", None) or getattr(found, "strerror", None) or str(found)
-    return _printable(str(told or type(found).__name__))[:_MOST_WORDS]
+    return found
+
+
+def _words_of(error: BaseException) -> str:
+    told = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+    return _printable(str(told or type(error).__name__))[:_MOST_WORDS]
 
 
 def _printable(text: str) -> str:

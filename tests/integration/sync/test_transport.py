@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from support.job_server import BACKEND, TOKEN, JobServer, serving
 pytestmark = pytest.mark.slow
 
 FLAGS = '{"paused":{"v":"true","ts":"2026-11-23T17:02:41.152366Z"}}'
-LIMITS = Limits(connect=2.0, silence=0.3, answer=0.5, most_bytes=20 * 2**20, most_listed_bytes=40 * 2**20)
+LIMITS = Limits(connect=2.0, silence=0.3, call=0.5, most_bytes=20 * 2**20, most_listed_bytes=40 * 2**20)
 ROW: dict[str, Any] = {
     "identifier": "job1",
     "job_request_id": "req",
@@ -39,9 +41,9 @@ ROW: dict[str, Any] = {
 }
 
 
-def client_of(server: JobServer, token: str = TOKEN, limits: Limits = LIMITS) -> Client:
+def client_of(server: JobServer, token: str = TOKEN, limits: Limits = LIMITS, endpoint: str | None = None) -> Client:
     mask = Masker([token]).mask
-    return Client(endpoint=server.endpoint, token=token, backend=BACKEND, mask=mask, limits=limits)
+    return Client(endpoint=endpoint or server.endpoint, token=token, backend=BACKEND, mask=mask, limits=limits)
 
 
 @pytest.fixture
@@ -146,6 +148,7 @@ def test_pages_without_end_are_an_error(server: JobServer, client: Client):
         ("reset", "cannot be reached: "),
         ("hold", "has sent nothing for 0.3 s"),
         ("drip", "has not finished its answer within 0.5 s"),
+        ("crawl", "has not finished its answer within 0.5 s"),
         ("endless", "answers with more than"),
         (
             "http://elsewhere.example/login?next=1",
@@ -223,6 +226,22 @@ def test_refusal_without_rows_says_so(server: JobServer, client: Client, how: in
     with pytest.raises(JobsRefusedError) as caught:
         post(client)
     assert caught.value.rows == {}
+
+
+def test_server_that_takes_nothing_is_not_waited_for(server: JobServer):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        client = client_of(server, endpoint=f"http://127.0.0.1:{deaf.getsockname()[1]}/")
+        with pytest.raises(JobServerError, match=r"has not taken what it was sent within 0\.3 s"):
+            client.post_jobs(b" " * 20 * 2**20, FLAGS)
+        client.close()
+
+
+def test_connection_that_was_idle_for_long_is_not_used_again(server: JobServer):
+    client = client_of(server, limits=replace(LIMITS, idle=0.0))
+    listed(client)
+    listed(client)
+    assert server.connections == 2
+    client.close()
 
 
 def test_no_server_at_all():

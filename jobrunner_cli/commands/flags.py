@@ -108,16 +108,20 @@ def _parsed(assignment: str) -> tuple[str, str | None]:
     import re
 
     from jobrunner_cli.engine.errors import UsageError
+    from jobrunner_cli.engine.flags import LONGEST_VALUE
 
     name, equals, value = assignment.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+    is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) is not None
+    if not equals or not is_name:
         msg = f"{assignment!r} is not NAME=VALUE"
-        raise UsageError(
-            msg, hint=f"jobrunner flags set {name or 'paused'}=true sets a flag, {name or 'paused'}= unsets it"
-        )
+        example = name if is_name else "paused"
+        raise UsageError(msg, hint=f"jobrunner flags set {example}=true sets a flag, {example}= unsets it")
     if not value.isprintable():
         msg = f"the value of {name} has characters in it that cannot be printed"
         raise UsageError(msg)
+    if len(value) > LONGEST_VALUE:
+        msg = f"the value of {name} has {len(value)} characters; {LONGEST_VALUE} are the most"
+        raise UsageError(msg, hint="the job-server gets all flags with every request, and refuses what is too long")
     return name, value or None
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 PAUSED, MODE, MANUAL_MAINTENANCE = "paused", "mode", "manual-db-maintenance"
 MAINTENANCE = "db-maintenance"
 
+#: Characters of a value. All flags go into one header of every request to the job-server, and a server that finds it too
+#: long answers none.
+LONGEST_VALUE = 200
+
 #: The flags that something here reads, and what they do.
 MEANINGS: Mapping[str, str] = {
     PAUSED: "true: no waiting job starts",
@@ -54,9 +58,9 @@ def doubt(name: str, value: str | None) -> str | None:
     if name not in MEANINGS:
         return f"nothing here reads a flag {name}; known are {', '.join(MEANINGS)}"
     if name == PAUSED and value and value.lower() not in {"true", "false"}:
-        return f"paused={value} pauses nothing: only true does"
+        return f"only paused=true pauses; paused={value} does not"
     if name == MODE and value and value != MAINTENANCE:
-        return f"mode={value} changes nothing: only {MAINTENANCE} does"
+        return f"only mode={MAINTENANCE} changes anything; mode={value} does not"
     return None
 
 

@@ -81,7 +81,7 @@ def test_detection_says_itself_when_maintenance_is_over(place: Path):
     assert rows(place)["mode"][0] == "db-maintenance"
 
 
-@pytest.mark.parametrize("words", ["paused", "=true", "a b=1", "paused=\x1b[2J", "-x=1"])
+@pytest.mark.parametrize("words", ["paused", "=true", "a b=1", "paused=\x1b[2J", "-x=1", f"note={'x' * 201}"])
 def test_what_is_no_assignment_is_refused(place: Path, words: str):
     said = jobrunner("flags", "set", "mode=db-maintenance", "--", words, code=2).stderr
     assert said.startswith("jobrunner: ")

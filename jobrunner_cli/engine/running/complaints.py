@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.errors import JobrunnerError
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.work import Decision
 
 log = logging.getLogger(__name__)
 
@@ -53,3 +57,10 @@ class Complaints:
         """The last trouble, if it came within the last minute."""
         last = self._last
         return last[1] if last is not None and self._clock() - last[0] < _FRESH else None
+
+
+def steps_of(decisions: Sequence[Decision]) -> str:
+    """Decisions (at least one) in the words of a complaint about them."""
+    first = decisions[0]
+    step = f"{first.job_id} as {first.path[-1].value}" if first.path else f"what becomes of {first.job_id}"
+    return step if len(decisions) == 1 else f"{step}, and {len(decisions) - 1} more"

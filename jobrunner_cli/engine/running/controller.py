@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from jobrunner_cli.engine.errors import DatabaseBusyError
 from jobrunner_cli.engine.running import settling
 from jobrunner_cli.engine.running.board import Board
-from jobrunner_cli.engine.running.complaints import Complaints
+from jobrunner_cli.engine.running.complaints import Complaints, steps_of
 from jobrunner_cli.engine.running.leftovers import leftovers
 from jobrunner_cli.engine.running.limits import NewLimits
 from jobrunner_cli.engine.running.settling import TryAgain
@@ -25,15 +26,7 @@ from jobrunner_cli.engine.running.usage import Overuse
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 from jobrunner_cli.engine.tracing import Tracing
-from jobrunner_cli.engine.work import (
-    ActiveJob,
-    Decision,
-    EffectKind,
-    HistoryWanted,
-    Lost,
-    Outcome,
-    Snapshot,
-)
+from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, HistoryWanted, Lost, Outcome, Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.running.disks import Disks
@@ -213,13 +206,16 @@ class Controller:
         try:
             yield
         except Exception as error:  # noqa: BLE001 (whatever it is, the loop goes on)
-            self._recover(doing, job_id, error)
+            self._recover(doing, [] if job_id is None else [job_id], error)
 
-    def _recover(self, doing: str, job_id: str | None, error: Exception) -> None:
+    def _recover(self, doing: str, job_ids: Collection[str], error: Exception) -> None:
         self._complaints.note(doing, error)
-        if job_id is not None:
+        for job_id in job_ids:
             self._board.track(job_id).not_before = time.monotonic() + _AFTER_A_BUG
         self._board.forget()
+        # A locked database is waited for at every step that comes to it, and the watchdog would take many such waits
+        # for a loop that hangs.
+        self._pulse()
 
     def _needs_snapshot(self) -> bool:
         jobs = self._board.jobs.values()
@@ -232,11 +228,13 @@ class Controller:
         try:
             changed = self._board.write(decisions)
         except Exception as error:  # noqa: BLE001 (whatever it is, the loop goes on)
-            if len(decisions) > 1:
+            # A database that is locked is so for all of them.
+            if len(decisions) > 1 and not isinstance(error, DatabaseBusyError):
                 for decision in decisions:
                     self._carry_out([decision])
                 return
-            self._recover(f"write {decisions[0]}", decisions[0].job_id, error)
+            log.debug("Not written: %s", decisions)
+            self._recover(f"write {steps_of(decisions)}", [decision.job_id for decision in decisions], error)
             return
         self._tracing.looked(began_at, changed)
         for job in changed:

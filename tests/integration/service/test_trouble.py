@@ -42,7 +42,7 @@ def test_loop_that_cannot_write_says_so_once_and_goes_on_afterwards(server: JobS
     workdir.let_go(job_id)
     until(lambda: loop_problem(workdir), "what the service says of its loop")
     done = workdir.cli("status", code=1)
-    assert "PROBLEM  loop: the runner could not write " in done.stdout
+    assert f"PROBLEM  loop: the runner could not write {job_id} as finalizing: " in done.stdout
     assert "on strike" in done.stdout
     assert "jobrunner_loop_ok 0" in workdir.cli("status", "--format", "prometheus", code=1).stdout
     # It tries again every few seconds, and does not fill the log with that.

@@ -313,6 +313,14 @@ def test_times_of_flags_read_however_they_were_written(tmp_path: Path) -> None:
     assert found == {"a": 1700000000.0, "b": 1700000000.25, "c": 1700000000.0, "d": 0.0, "e": 0.0}
 
 
+def test_flags_that_somebody_set_by_hand_are_read(tmp_path: Path) -> None:
+    with closing(new_database(tmp_path)) as conn:
+        rows = [("a", 5, 1e20), ("b", b"\xff", -1.0), ("c", None, float("inf")), ("d", "x", 1700000000)]
+        conn.executemany("INSERT INTO flags VALUES (?, ?, ?)", rows)
+        found = {flag.id: (flag.value, flag.timestamp) for flag in queries.flags(conn)}
+    assert found == {"a": ("5", 0.0), "b": ("\ufffd", 0.0), "c": (None, 0.0), "d": ("x", 1700000000.0)}
+
+
 def test_a_script_is_split_into_its_statements() -> None:
     script = "CREATE TABLE a (x TEXT DEFAULT ';'); -- a comment; with a semicolon\nINSERT INTO a VALUES ('b;c');;  "
     found = statements(script)

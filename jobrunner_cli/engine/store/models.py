@@ -150,6 +150,12 @@ class SavedJobRequest:
     original: Mapping[str, Any]
 
 
+def _read_value(row: sqlite3.Row) -> str | None:
+    """The value of a flag as text, whatever somebody has put there by hand."""
+    found = row["value"]
+    return found.decode(errors="replace") if isinstance(found, bytes) else None if found is None else str(found)
+
+
 def _read_timestamp(row: sqlite3.Row) -> float:
     """The time of a flag; a text, as SQLite's CURRENT_TIMESTAMP writes it into older tables, is in UTC.
 
@@ -173,7 +179,10 @@ class Flag:
 
     __tablename__: ClassVar[str] = "flags"
     __tableschema__: ClassVar[str] = "CREATE TABLE flags (id TEXT PRIMARY KEY, value TEXT, timestamp);"
-    __readers__: ClassVar[Mapping[str, Callable[[sqlite3.Row], Any]]] = {"timestamp": _read_timestamp}
+    __readers__: ClassVar[Mapping[str, Callable[[sqlite3.Row], Any]]] = {
+        "value": _read_value,
+        "timestamp": _read_timestamp,
+    }
 
     #: its name
     id: str

@@ -36,17 +36,19 @@ def status(
 
     if form not in _FORMATS:
         raise typer.BadParameter(f"--format is one of {', '.join(_FORMATS)}")
-    as_metrics = form == "prometheus" and not as_json
+    form = "json" if as_json else form
     try:
         found = survey(load_settings())
-    except JobrunnerError:
+    except JobrunnerError as error:
         # An alarm may look at nothing but these: without them, all would seem to be as it was.
-        for line in _exposition(_verdict(1)) if as_metrics else ():
+        if form == "json":
+            output.as_json({"ok": False, "problems": [error.message]})
+        for line in _exposition(_verdict(1)) if form == "prometheus" else ():
             output.line(line)
         raise
-    if as_json or form == "json":
+    if form == "json":
         output.as_json(as_dict(found))
-    elif as_metrics:
+    elif form == "prometheus":
         for line in metrics(found):
             output.line(line)
     else:

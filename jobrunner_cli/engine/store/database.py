@@ -111,7 +111,7 @@ def _translate(path: Path, error: sqlite3.DatabaseError) -> JobrunnerError | Non
     if code == sqlite3.SQLITE_FULL:
         return DiskFullError(f"no space is left for the database {path}", hint="free some space and try again")
     if code == sqlite3.SQLITE_NOTADB:
-        return ConfigurationError(f"{path} is not a SQLite database", hint="WORKDIR, or --dbpath, names another place?")
+        return ConfigurationError(f"{path} is not a SQLite database", hint="is it the file that was meant?")
     if code == sqlite3.SQLITE_CORRUPT or is_undecodable(error):
         return ConfigurationError(f"the database {path} is damaged: {error}", hint="restore it from a backup")
     if code == sqlite3.SQLITE_CANTOPEN:

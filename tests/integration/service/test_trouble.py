@@ -63,8 +63,11 @@ def test_status_of_a_database_that_stays_locked_is_an_alarm(make_service: MakeSe
 
 
 def test_status_without_a_database_is_an_alarm(make_service: MakeService, tmp_path: Path):
-    done = make_service().cli("status", "--format", "prometheus", code=3, WORKDIR=str(tmp_path / "none"))
+    workdir, nowhere = make_service(), str(tmp_path / "none")
+    done = workdir.cli("status", "--format", "prometheus", code=3, WORKDIR=nowhere)
     assert "jobrunner_ok 0" in done.stdout.splitlines()
+    said = json.loads(workdir.cli("status", "--json", code=3, WORKDIR=nowhere).stdout)
+    assert said == {"ok": False, "problems": [f"there is no database {nowhere}/db.sqlite yet"]}
 
 
 def test_debug_log_that_cannot_be_written_is_named_at_the_start(make_service: MakeService, tmp_path: Path):

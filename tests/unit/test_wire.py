@@ -71,6 +71,15 @@ def test_row_of_a_job_that_only_reports_has_no_nulls_that_the_server_refuses():
     assert row["trace_context"] == row["metrics"] == {}
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(StatusCode.CANCELLED_BY_USER, "2026-11-18T11:07:40Z"), (StatusCode.EXECUTING, None)],
+)
+def test_finished_job_has_an_end_even_where_its_row_has_none(code: StatusCode, told: str | None):
+    (row,) = job_rows([make_job(code=code, updated_at=NOW + 60, completed_at=None)], {}, str)
+    assert row["completed_at"] == told
+
+
 def test_row_has_nothing_that_the_server_refuses_and_no_secret():
     (row,) = job_rows([make_job(status_message="a\0b s3cret")], {}, lambda text: text.replace("s3cret", "xxxx"))
     assert row["status_message"] == "a�b xxxx"

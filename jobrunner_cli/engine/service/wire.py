@@ -11,6 +11,7 @@ from typing import Any
 
 from jobrunner_cli.engine.errors import JobRequestError, RequestError
 from jobrunner_cli.engine.local_requests import LOCAL_ORIGIN
+from jobrunner_cli.engine.states import State
 from jobrunner_cli.engine.store.models import Flag
 from jobrunner_cli.engine.store.told import ToldJob
 from jobrunner_cli.engine.study.access import canonical_repo_url, is_url
@@ -189,6 +190,10 @@ def job_rows(
 
 
 def _row(job: ToldJob, metrics: Mapping[str, Any], mask: Callable[[str], str]) -> dict[str, Any]:
+    updated_at, completed_at = job.updated_at or job.created_at, job.completed_at
+    if completed_at is None and job.state in {State.SUCCEEDED, State.FAILED}:
+        # Older programs left it out where a job was cancelled, and a server may list a request until all its jobs have one.
+        completed_at = updated_at
     return {
         "identifier": job.id,
         "job_request_id": job.job_request_id,
@@ -198,9 +203,9 @@ def _row(job: ToldJob, metrics: Mapping[str, Any], mask: Callable[[str], str]) -
         "status_code": job.status_code.value,
         "status_message": _text(mask(job.status_message or "")),
         "created_at": _seconds(job.created_at),
-        "updated_at": _seconds(job.updated_at or job.created_at),
+        "updated_at": _seconds(updated_at),
         "started_at": None if job.started_at is None else _seconds(job.started_at),
-        "completed_at": None if job.completed_at is None else _seconds(job.completed_at),
+        "completed_at": None if completed_at is None else _seconds(completed_at),
         "trace_context": job.trace_context or {},
         "metrics": metrics,
         "requires_db": job.requires_db,

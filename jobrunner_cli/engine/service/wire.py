@@ -229,9 +229,11 @@ def _seconds(value: int) -> str:
 
 def flags_header(flags: Collection[Flag]) -> str:
     """All flags that were ever set as the value of the header `Flags`: compact JSON; an unset one has the value null."""
-    return json.dumps(
-        {flag.id: {"v": flag.value, "ts": _moment(flag.timestamp)} for flag in flags}, separators=(",", ":")
-    )
+    told = {
+        _text(flag.id): {"v": None if flag.value is None else _text(flag.value), "ts": _moment(flag.timestamp)}
+        for flag in flags
+    }
+    return json.dumps(told, separators=(",", ":"))
 
 
 def _moment(timestamp: float) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from jobrunner_cli.engine.errors import ConfigurationError, JobrunnerError, UnreachableError
+from jobrunner_cli.engine.masking import MASK
 
 if TYPE_CHECKING:
     import requests
@@ -169,8 +170,8 @@ class JobServer:
                 if 300 <= response.status_code < 400:
                     raise self._redirect_error(response)
                 return _Answer(status=response.status_code, content=self._read(response, most, deadline))
-        # Not chained: what is below may quote the request with its headers.
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        # Not chained: what is below may quote the request with its headers. A TypeError is what comes of a proxy without a host.
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, TypeError) as error:
             raise self._call_error(error) from None
         finally:
             self._called_at = time.monotonic()
@@ -196,6 +197,10 @@ class JobServer:
         if type(reason) is ValueError:
             # A length that is none, in the library's words about numbers.
             return self._error("has sent an answer that breaks off, or is malformed")
+        if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL | TypeError):
+            words = "its address names no host" if isinstance(error, TypeError) else _words_of(reason)
+            hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+            return self._error(f"cannot be reached through the proxy: {words}", hint=hint)
         return self._error(f"cannot be reached: {_words_of(reason)}")
 
     def _read(self, response: requests.Response, most: int, deadline: float) -> bytes:
@@ -343,7 +348,9 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _words_of(error: BaseException) -> str:
     told = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
-    return _printable(str(told or type(error).__name__))[:_MOST_WORDS]
+    # The address of a proxy may have a password in it.
+    told = re.sub(r"//[^/\s]*@", f"//{MASK}@", str(told or type(error).__name__))
+    return _printable(told)[:_MOST_WORDS]
 
 
 def _printable(text: str) -> str:

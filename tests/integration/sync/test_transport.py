@@ -244,6 +244,25 @@ def test_connection_that_was_idle_for_long_is_not_used_again(server: JobServer):
     client.close()
 
 
+@pytest.mark.parametrize(
+    ("proxy", "told"),
+    [
+        ("http://user:pr0xyword@127.0.0.1:1", "through the proxy: Connection refused"),
+        ("http://user:pr0xyword@", "through the proxy: its address names no host"),
+        ("http://user:pr0xyword@127.0.0.1:99999", f"{MASK}@127.0.0.1:99999"),
+    ],
+)
+def test_proxy_that_does_not_do_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str, told: str):
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, proxy)
+    mask = Masker([TOKEN]).mask
+    client = Client(endpoint="http://jobs.example.org/", token=TOKEN, backend=BACKEND, mask=mask, limits=LIMITS)
+    message = failure(client, "GET").message
+    assert told in message
+    assert "pr0xyword" not in message
+    client.close()
+
+
 def test_no_server_at_all():
     with serving() as server:
         client = client_of(server)

@@ -40,7 +40,7 @@ def serve(settings: Settings, *, log_as_json: bool) -> ExitCode:
         if not log_as_json:
             raise
         # Whatever reads the log reads nothing else.
-        log.critical("%s", f"{error.message} ({error.hint})" if error.hint else error.message)
+        log.critical("%s", error.told)
         return error.exit_code
     except Exception:
         # The log masks what a traceback may have in it, and keeps where it came up.

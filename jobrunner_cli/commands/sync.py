@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 def sync(
     once: Annotated[bool, typer.Option("--once", help="Ask and tell once, and say how it went.")] = False,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="text|json", help="The form of log lines on stderr.")
+    ] = None,
 ) -> None:
     """Take job requests from the job-server, and tell it what becomes of their jobs.
 
@@ -26,19 +29,32 @@ def sync(
     Examples:
       jobrunner sync
       jobrunner sync --once
+      jobrunner sync --log-format json
     """
+    import logging
     import sys
 
     from jobrunner_cli.commands.loading import load_for_database
+    from jobrunner_cli.engine.errors import JobrunnerError
     from jobrunner_cli.engine.masking import Masker
     from jobrunner_cli.engine.running import service_log
     from jobrunner_cli.engine.service.sync import Sync
 
+    if log_format not in {None, "text", "json"}:
+        raise typer.BadParameter("--log-format is text or json")
     settings = load_for_database()
-    service_log.configure(settings, Masker(settings.secrets()), sys.stderr)
+    service_log.configure(settings, Masker(settings.secrets()), sys.stderr, as_json=log_format == "json")
     service_log.catch_strays()
-    work = Sync(settings)
-    raise typer.Exit(_once(work) if once else _run(work))
+    try:
+        work = Sync(settings)
+        code = _once(work) if once else _run(work)
+    except JobrunnerError as error:
+        if log_format != "json":
+            raise
+        # Whatever reads the log reads nothing else.
+        logging.getLogger(__name__).critical("%s", error.told)
+        code = error.exit_code
+    raise typer.Exit(code)
 
 
 def _run(work: Sync) -> ExitCode:

@@ -35,6 +35,11 @@ class JobrunnerError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    @property
+    def told(self) -> str:
+        """Message and hint in one line, for logs."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 class UsageError(JobrunnerError):
     """The words of a command do not fit together."""

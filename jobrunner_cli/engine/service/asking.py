@@ -74,8 +74,7 @@ class Asking:
             self.ask()
         except JobrunnerError as error:
             wait = self._backoff.failed()
-            text = error.told if isinstance(error, JobServerError) else error.message
-            log.warning("%s; asking again in %.0f s", text, wait)
+            log.warning("%s; asking again in %.0f s", error.told, wait)
         except Exception:
             wait = self._backoff.failed()
             log.exception("The job-server cannot be asked; asking again in %.0f s", wait)

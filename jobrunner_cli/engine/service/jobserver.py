@@ -35,11 +35,6 @@ _CHUNK = 1 << 16
 class JobServerError(UnreachableError):
     """The job-server does not answer as it should, which says nothing about single requests."""
 
-    @property
-    def told(self) -> str:
-        """Message and hint in one line, for logs."""
-        return f"{self.message} ({self.hint})" if self.hint else self.message
-
 
 class JobsRefusedError(JobrunnerError):
     """The job-server refuses what it was told. `rows` says which rows of the body and why, where it said so."""

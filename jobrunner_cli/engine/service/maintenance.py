@@ -113,7 +113,7 @@ class Maintenance:
             try:
                 self.check()
             except JobrunnerError as error:
-                self._fail(stop, f"{error}" + (f" ({error.hint})" if error.hint else ""))
+                self._fail(stop, error.told)
             except Exception as error:  # noqa: BLE001 (whatever it is, the next check may go well)
                 self._fail(stop, repr(error), error)
             else:

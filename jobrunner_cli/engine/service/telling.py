@@ -159,8 +159,7 @@ class Teller:
         # When it is back, one round restores the truth.
         self._version, self._full_at = None, 0.0
         if isinstance(error, JobrunnerError):
-            text = error.told if isinstance(error, JobServerError) else error.message
-            log.warning("%s; telling again in %.0f s", text, wait)
+            log.warning("%s; telling again in %.0f s", error.told, wait)
         else:
             log.error("The states of jobs could not be told; trying again in %.0f s", wait, exc_info=error)
 

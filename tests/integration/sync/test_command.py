@@ -102,6 +102,19 @@ def test_signal_ends_it_while_the_server_hangs(server: JobServer, workdir: WorkD
     assert syncing.ends() == 0
 
 
+def test_log_can_be_written_for_machines(server: JobServer, workdir: WorkDirectory):
+    syncing = workdir.start("sync", "--log-format", "json")
+    server.until(server.gets, "the first poll")
+    syncing.signal(signal.SIGTERM)
+    assert syncing.ends() == 0
+    lines = [json.loads(line) for line in syncing.said().splitlines()]
+    assert lines[0].keys() == {"time", "level", "thread", "message"}
+    assert server.endpoint in lines[0]["message"]
+    refused = json.loads(workdir.cli("sync", "--log-format", "json", code=3, JOB_SERVER_TOKEN="").stderr)
+    assert refused["message"].startswith("JOB_SERVER_TOKEN is not set")
+    workdir.cli("sync", "--log-format", "xml", code=2)
+
+
 def test_second_one_names_the_first(server: JobServer, workdir: WorkDirectory):
     first = workdir.start("sync")
     server.until(server.gets, "the first poll")

@@ -104,6 +104,10 @@ def main() -> NoReturn:
     except OSError:
         # A log that nobody reads, or that has no space, makes no other exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    if code == ExitCode.INTERRUPTED:
+        # Python ends itself with SIGINT, whatever exit code is wanted, where the interrupt came in the middle of `exec`,
+        # and dataclasses that are being imported are made by that.
+        os._exit(code)
     # The process ends: looking for garbage in what it leaves would take longer than some commands.
     gc.freeze()
     sys.exit(code)

@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 
-#: The UNIX time at which the year 10000 begins, which has no form in ISO 8601.
-_END_OF_TIME = 253_402_300_800
+_END_OF_TIME = 253_402_300_800  # the year 10000, which has no form in ISO 8601
 
 _CODE_OF_STATE = {
     State.PENDING: StatusCode.CREATED,

@@ -30,8 +30,10 @@ from jobrunner_cli.engine.jobfiles.copying import file_errors, make_directories
 from jobrunner_cli.engine.jobfiles.removal import remove_tree
 from jobrunner_cli.engine.jobfiles.walk import held, open_trusted
 from jobrunner_cli.engine.settings import Settings
+from jobrunner_cli.engine.states import ACTIVE_CODES
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
 from jobrunner_cli.engine.work import quote_names
 
 #: Hears what is being done, how many bytes are done, and of how many.
@@ -282,9 +284,8 @@ def _moving(settings: Settings, places: _Places, verb: str, conn: Connection) ->
     with file_errors(f"use {places.marker.parent}"):
         os.close(make_directories(places.marker.parent, durable=True))
     with conn.transaction():
-        active = [
-            job.action for job in queries.list_jobs(conn, limit=None, workspace=places.workspace, active_only=True)
-        ]
+        wanted = JobFilter(workspace=places.workspace, codes=ACTIVE_CODES)
+        active = [job.action for job in filtered_jobs(conn, wanted)]
         if active:
             jobs = "a job is" if len(active) == 1 else f"{len(active)} jobs are"
             msg = f"workspace {places.workspace} cannot be moved: {jobs} active ({quote_names(active)})"

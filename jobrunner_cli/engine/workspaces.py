@@ -13,8 +13,10 @@ from jobrunner_cli.engine.jobfiles.measuring import size_below
 from jobrunner_cli.engine.jobfiles.stores import WorkspaceStores
 from jobrunner_cli.engine.running.leftovers import workspaces_on_disk
 from jobrunner_cli.engine.settings import Settings
+from jobrunner_cli.engine.states import ACTIVE_CODES
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
 from jobrunner_cli.engine.store.models import Job
 
 
@@ -70,7 +72,7 @@ def look_at(settings: Settings, conn: Connection, name: str) -> WorkspaceView:
     Raises NotFoundError if there is nothing by that name, JobFilesError.
     """
     stores = stores_of(settings, name)
-    jobs = queries.list_jobs(conn, limit=1, workspace=name)
+    jobs = filtered_jobs(conn, JobFilter(workspace=name), limit=1)
     archive = archive_of(settings, name)
     if not jobs and archive is None and not stores.high.exists() and not stores.medium.exists():
         msg = f"there is no workspace {name!r}"
@@ -79,7 +81,7 @@ def look_at(settings: Settings, conn: Connection, name: str) -> WorkspaceView:
     absence = why_absent(settings, name) if archive is None else None
     return WorkspaceView(
         name=name,
-        active=tuple(queries.list_jobs(conn, limit=None, workspace=name, active_only=True)),
+        active=tuple(filtered_jobs(conn, JobFilter(workspace=name, codes=ACTIVE_CODES))),
         last_job=jobs[0] if jobs else None,
         outputs=outputs,
         high_size=size_below(stores.high),

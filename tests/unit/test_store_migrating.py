@@ -24,6 +24,7 @@ from jobrunner_cli.engine.errors import (
 from jobrunner_cli.engine.states import State, StatusCode
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import connect, ensure_migrated
+from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
 from jobrunner_cli.engine.store.locks import RunnerLock
 from jobrunner_cli.engine.store.migrating import migrate
 from jobrunner_cli.engine.store.models import NEWEST_LEVEL
@@ -105,7 +106,7 @@ def test_every_row_of_an_older_database_is_carried_forward_intact(tmp_path: Path
     carried = [{name: row[name] for name in columns_at(level)} for row in job_rows(path)]
     assert carried == rows
     with closing(connect(path)) as conn:
-        jobs = queries.list_jobs(conn, limit=None)
+        jobs = filtered_jobs(conn, JobFilter())
         assert {job.id for job in jobs} == {row["id"] for row in rows}
         assert queries.saved_request(conn, "req").original == {"identifier": "req", "ünknown": [1]}
         assert [(flag.id, flag.value, flag.timestamp) for flag in queries.flags(conn)] == [

@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from jobrunner_cli.engine.errors import ConfigurationError, DatabaseBusyError, DatabaseNotMigratedError, DiskFullError
-from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode
+from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, queries, told
 from jobrunner_cli.engine.store.database import Connection, Database, connect
+from jobrunner_cli.engine.store.filtering import JobFilter, filtered_ids, filtered_jobs
 from jobrunner_cli.engine.store.mapper import insert, statements
 from jobrunner_cli.engine.store.models import SavedJobRequest
 from jobrunner_cli.engine.store.overview import Overview
 from support.store import NOW, make_job, new_database
 
 C = StatusCode
+FAILED_CODES = frozenset(code for code in TABLE if state_of(code) is State.FAILED)
 
 
 def ids(jobs: object) -> list[str]:
@@ -68,7 +70,7 @@ def test_of_two_jobs_of_one_second_the_later_row_is_the_latest(tmp_path: Path) -
         )
     ) as conn:
         assert queries.latest_jobs(conn, "ws", ["describe"])["describe"].id == "m"
-        assert ids(queries.list_jobs(conn, limit=None)) == ["m", "z", "old"]
+        assert filtered_ids(conn, JobFilter()) == ["m", "z", "old"]
 
 
 def test_jobs_are_found_by_part_of_an_id_or_by_workspace_and_action(tmp_path: Path) -> None:
@@ -94,39 +96,12 @@ def test_jobs_are_found_by_part_of_an_id_or_by_workspace_and_action(tmp_path: Pa
         assert ids(queries.find_jobs(conn, "other/one")) == []
 
 
-def test_a_listing_has_unfinished_jobs_first_and_then_the_newest(tmp_path: Path) -> None:
-    with closing(
-        new_database(
-            tmp_path,
-            make_job("s1", C.SUCCEEDED, created_at=NOW + 1),
-            make_job("f2", C.NONZERO_EXIT, created_at=NOW + 2),
-            make_job("s3", C.SUCCEEDED, created_at=NOW + 3, workspace="other"),
-            make_job("p0", C.CREATED, created_at=NOW),
-            make_job("r1", C.EXECUTING, created_at=NOW + 1, workspace="other"),
-        )
-    ) as conn:
-        assert ids(queries.list_jobs(conn, limit=None)) == ["r1", "p0", "s3", "f2", "s1"]
-        assert ids(queries.list_jobs(conn, limit=3)) == ["r1", "p0", "s3"]
-        assert ids(queries.list_jobs(conn, limit=1)) == ["r1"]
-        assert ids(queries.list_jobs(conn, limit=0)) == []
-        assert ids(queries.list_jobs(conn, limit=None, workspace="ws")) == ["p0", "f2", "s1"]
-        assert ids(queries.list_jobs(conn, limit=None, active_only=True)) == ["r1", "p0"]
-        assert ids(queries.list_jobs(conn, limit=None, states={State.FAILED, State.PENDING})) == ["p0", "f2"]
-        assert queries.list_ids(conn, limit=2, states=[State.SUCCEEDED]) == ["s3", "s1"]
-        assert queries.list_ids(conn, limit=None, states=[]) == []
-
-
 def test_jobs_of_a_request_keep_their_order(tmp_path: Path) -> None:
     with closing(new_database(tmp_path)) as conn:
         for request in ("r1", "r2"):
             jobs = [make_job(f"{request}{name}", job_request_id=request) for name in "cab"]
             changes.insert_request_and_jobs(conn, SavedJobRequest(id=request, original={"n": request}), jobs)
         assert ids(queries.jobs_of_request(conn, "r1")) == ["r1c", "r1a", "r1b"]
-        of_both = queries.jobs_of_requests(conn, ["r2", "r1", "none"])
-        assert {request: ids(jobs) for request, jobs in of_both.items()} == {
-            "r1": ["r1c", "r1a", "r1b"],
-            "r2": ["r2c", "r2a", "r2b"],
-        }
         assert set(queries.saved_requests(conn, ["r1", "none"])) == {"r1"}
 
 
@@ -142,11 +117,6 @@ def test_workspaces_and_actions_are_known_by_name(tmp_path: Path) -> None:
         assert queries.known_workspaces(conn) == ["a", "b"]
         assert queries.known_actions(conn, "b") == ["x", "y"]
         assert queries.known_actions(conn, "none") == []
-        summaries = queries.workspace_summaries(conn)
-        assert [(summary.name, summary.counts, summary.newest_at) for summary in summaries] == [
-            ("a", {State.PENDING: 1}, NOW),
-            ("b", {State.SUCCEEDED: 1, State.FAILED: 1}, NOW + 7),
-        ]
 
 
 @pytest.fixture
@@ -172,13 +142,15 @@ def planned(tmp_path: Path) -> Iterator[tuple[Connection, list[str]]]:
 HOT = {
     "active_jobs": queries.active_jobs,
     "active_requests": queries.active_requests,
-    "list_jobs": lambda conn: queries.list_jobs(conn, limit=50),
-    "list_jobs of a workspace": lambda conn: queries.list_jobs(conn, limit=50, workspace="ws3"),
-    "list_jobs that failed": lambda conn: queries.list_jobs(conn, limit=50, states=[State.FAILED]),
+    "filtered_jobs": lambda conn: filtered_jobs(conn, JobFilter(), limit=50),
+    "filtered_jobs of a workspace": lambda conn: filtered_jobs(conn, JobFilter(workspace="ws3"), limit=50),
+    "filtered_jobs that failed": lambda conn: filtered_jobs(conn, JobFilter(codes=FAILED_CODES), limit=50),
+    "filtered_jobs that have not ended": lambda conn: filtered_jobs(
+        conn, JobFilter(workspace="ws3", codes=ACTIVE_CODES)
+    ),
     "latest_jobs": lambda conn: queries.latest_jobs(conn, "ws3", ["action3", "action13"]),
     "latest_succeeded": lambda conn: queries.latest_succeeded(conn, "ws3", ["action3", "action13"]),
     "jobs_of_request": lambda conn: queries.jobs_of_request(conn, "req7"),
-    "jobs_of_requests": lambda conn: queries.jobs_of_requests(conn, ["req7", "req8"]),
     "codes_of": lambda conn: queries.codes_of(conn, ["job000001"]),
     "workspace/action": lambda conn: queries.find_jobs(conn, "ws3/action13"),
     "known_workspaces": queries.known_workspaces,

@@ -82,19 +82,18 @@ def _said(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
 
 
-def _newest_time(settings: Settings) -> float | None:
-    """When the newest job was made, by the clock of then; None without a database that can be asked."""
+def _newest_time(settings: Settings) -> int | None:
+    """When the newest job was made; None without a job, or a database that can be asked."""
     from jobrunner_cli.engine.store import names
 
     try:
         conn = names.open_for_names(settings.database_path, patience=1.0)
         try:
-            ((newest,),) = conn.execute("SELECT max(created_at) FROM job").fetchall()
+            return names.newest_time(conn)
         finally:
             conn.close()
     except sqlite3.Error:
         return None
-    return None if newest is None else float(newest)
 
 
 def _is_synchronized() -> bool:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 #: Greater than every character that an id may have.
 _LAST = "\U0010ffff"
 _COLUMNS = "id, workspace, action, coalesce(status_code, state)"
-_ACTIVE = "state NOT IN ('failed', 'succeeded')"
+#: The condition of the partial index, word for word: SQLite uses the index only for a query that repeats it.
+UNFINISHED = "state NOT IN ('failed', 'succeeded')"
 _NEWEST = "ORDER BY created_at DESC, rowid DESC LIMIT ?"
 
 
@@ -48,7 +49,7 @@ def jobs_beginning_with(
     if text:
         return _beginning_with(conn, text, limit=limit, active_only=active_only)
     select = f"SELECT {_COLUMNS} FROM job WHERE "
-    found = conn.execute(f"{select}{_ACTIVE} {_NEWEST}", (limit,)).fetchall()
+    found = conn.execute(f"{select}{UNFINISHED} {_NEWEST}", (limit,)).fetchall()
     if not active_only:
         # The newest of each state: all that the newest of both can be among, each in the order of an index.
         ended = [
@@ -64,9 +65,9 @@ def jobs_beginning_with(
 
 
 def _beginning_with(conn: sqlite3.Connection, text: str, *, limit: int, active_only: bool) -> list[NamedJob]:
-    scope = f"AND {_ACTIVE}" if active_only else ""
+    scope = f"AND {UNFINISHED}" if active_only else ""
     # The plus keeps SQLite from going through all jobs in the order of their times.
-    order = f"ORDER BY {_ACTIVE} DESC, +created_at DESC, rowid DESC LIMIT ?"
+    order = f"ORDER BY {UNFINISHED} DESC, +created_at DESC, rowid DESC LIMIT ?"
     query = f"SELECT {_COLUMNS} FROM job WHERE id >= ? AND id < ? {scope} {order}"
     return [_named(row) for row in conn.execute(query, (text, text + _LAST, limit)).fetchall()]
 
@@ -89,6 +90,12 @@ def outputs_of(conn: sqlite3.Connection, text: str) -> str:
         rows = conn.execute("SELECT outputs FROM job WHERE id = ?", (part,)).fetchall()
         rows = rows or conn.execute("SELECT outputs FROM job WHERE instr(id, ?) > 0 LIMIT 2", (part,)).fetchall()
     return (rows[0]["outputs"] or "") if len(rows) == 1 else ""
+
+
+def newest_time(conn: sqlite3.Connection) -> int | None:
+    """When the newest job was made, in whole UNIX seconds by the clock of then; looks at all rows."""
+    ((newest,),) = conn.execute("SELECT max(created_at) FROM job").fetchall()
+    return None if newest is None else int(newest)
 
 
 def newest_requests(conn: sqlite3.Connection, *, newest: int) -> list[tuple[str, str, int]]:
@@ -149,6 +156,6 @@ def known_actions(conn: sqlite3.Connection, workspace: str) -> list[str]:
 
 def images_of_unfinished_jobs(conn: sqlite3.Connection) -> set[str]:
     """The images of the platform that unfinished jobs are to run in, as their commands name them."""
-    query = f"SELECT DISTINCT run_command FROM job WHERE {_ACTIVE} AND run_command IS NOT NULL"
+    query = f"SELECT DISTINCT run_command FROM job WHERE {UNFINISHED} AND run_command IS NOT NULL"
     words = (row["run_command"].split(maxsplit=1) for row in conn.execute(query).fetchall())
     return {found[0] for found in words if found and "/" not in found[0]}

@@ -11,6 +11,7 @@ from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode, 
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.mapper import id_list
 from jobrunner_cli.engine.store.models import read_code
+from jobrunner_cli.engine.store.names import UNFINISHED
 
 #: Finished jobs beyond these, the oldest ones, are counted and not read.
 MOST_FINISHED = 100_000
@@ -20,7 +21,6 @@ _MESSAGE = 200
 CODES = tuple(TABLE)
 _PLACES = {code: place for place, code in enumerate(CODES)}
 _ACTIVE_PLACES = frozenset(_PLACES[code] for code in ACTIVE_CODES)
-_ACTIVE = "state NOT IN ('failed', 'succeeded')"
 _COLUMNS = (
     "rowid, id, job_request_id, workspace, action, state, status_code, requires_db, created_at, started_at, "
     f"completed_at, substr(status_message, 1, {_MESSAGE}) AS message"
@@ -80,7 +80,7 @@ class Overview:
             return self._read_all(conn)
         # Two questions, each through an index; one with OR goes through the whole table.
         rows = conn.execute(f"SELECT {_COLUMNS} FROM job WHERE rowid > ?", (self._newest_row,)).fetchall()
-        rows += conn.execute(f"SELECT {_COLUMNS} FROM job WHERE {_ACTIVE}").fetchall()
+        rows += conn.execute(f"SELECT {_COLUMNS} FROM job WHERE {UNFINISHED}").fetchall()
         seen = {row["id"] for row in rows}
         before = [job_id for job_id in self.active if job_id not in seen]
         if before:
@@ -106,7 +106,7 @@ class Overview:
             self.active.pop(brief.id, None)
 
     def _read_all(self, conn: Connection) -> set[str]:
-        rows = conn.execute(f"SELECT {_COLUMNS} FROM job WHERE {_ACTIVE}").fetchall()
+        rows = conn.execute(f"SELECT {_COLUMNS} FROM job WHERE {UNFINISHED}").fetchall()
         # From the newest row on, until there are enough: through the index of states, all would be sorted first.
         ended = "NOT INDEXED WHERE state IN ('failed', 'succeeded') ORDER BY rowid DESC LIMIT ?"
         rows += conn.execute(f"SELECT {_COLUMNS} FROM job {ended}", (self.most_finished,)).fetchall()

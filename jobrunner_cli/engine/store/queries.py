@@ -26,15 +26,13 @@ from jobrunner_cli.engine.store.models import (
     SavedJobRequest,
     read_code,
 )
+from jobrunner_cli.engine.store.names import UNFINISHED
 from jobrunner_cli.engine.store.names import known_actions as known_actions  # noqa: PLC0414 - named here for all who ask the tables
 from jobrunner_cli.engine.store.names import known_workspaces as known_workspaces  # noqa: PLC0414 - the same
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.work import Outcome, RecordedOutputs
 
-#: The condition of the partial index, word for word: SQLite uses the index only for a query that repeats it.
-_ACTIVE = "state NOT IN ('failed', 'succeeded')"
-_FINISHED_STATES = (State.SUCCEEDED, State.FAILED)
 _AMONG = "IN (SELECT value FROM json_each(?))"
 #: The codes of a job whose command was begun.
 _WITH_COMMAND = frozenset(
@@ -44,18 +42,18 @@ _WITH_COMMAND = frozenset(
 
 def active_jobs(conn: Connection) -> list[Job]:
     """All unfinished jobs, oldest first."""
-    return find_where(conn, Job, f"WHERE {_ACTIVE} ORDER BY created_at, rowid")
+    return find_where(conn, Job, f"WHERE {UNFINISHED} ORDER BY created_at, rowid")
 
 
 def active_ids(conn: Connection) -> list[str]:
     """The ids of all unfinished jobs, oldest first."""
-    rows = conn.execute(f"SELECT id FROM job WHERE {_ACTIVE} ORDER BY created_at, rowid").fetchall()
+    rows = conn.execute(f"SELECT id FROM job WHERE {UNFINISHED} ORDER BY created_at, rowid").fetchall()
     return [row["id"] for row in rows]
 
 
 def executing_since(conn: Connection) -> dict[str, float]:
     """The jobs whose command runs, each with when that began, in UNIX seconds."""
-    query = f"SELECT id, status_code_updated_at FROM job WHERE {_ACTIVE} AND status_code = ?"
+    query = f"SELECT id, status_code_updated_at FROM job WHERE {UNFINISHED} AND status_code = ?"
     rows = conn.execute(query, (StatusCode.EXECUTING.value,)).fetchall()
     return {row["id"]: (row["status_code_updated_at"] or 0) / 1e9 for row in rows}
 
@@ -176,72 +174,21 @@ def codes_of(conn: Connection, ids: Iterable[str]) -> dict[str, StatusCode]:
     return {row["id"]: read_code(row) for row in rows}
 
 
-def list_jobs(
-    conn: Connection,
-    *,
-    limit: int | None,
-    workspace: str | None = None,
-    states: Collection[State] | None = None,
-    active_only: bool = False,
-) -> list[Job]:
-    """Unfinished jobs first, then finished ones, each newest first, at most `limit` of them."""
-    ids = list_ids(conn, limit=limit, workspace=workspace, states=states, active_only=active_only)
-    found = jobs_by_ids(conn, ids)
-    return [found[job_id] for job_id in ids if job_id in found]
-
-
-def list_ids(
-    conn: Connection,
-    *,
-    limit: int | None,
-    workspace: str | None = None,
-    states: Collection[State] | None = None,
-    active_only: bool = False,
-) -> list[str]:
-    """The ids of what `list_jobs` lists, in its order: cheap for as many as there are."""
-    wanted = set(State if states is None else states)
-    scope = "" if workspace is None else "workspace = ? AND "
-    parameters = () if workspace is None else (workspace,)
-    columns, newest = "id, state, created_at, rowid", "ORDER BY created_at DESC, rowid DESC LIMIT ?"
-    most = -1 if limit is None else limit
-    rows = conn.execute(f"SELECT {columns} FROM job WHERE {scope}{_ACTIVE} {newest}", (*parameters, -1)).fetchall()
-    ids = [row["id"] for row in rows if row["state"] in wanted]
-    if active_only or len(ids) >= most >= 0:
-        return ids[:limit]
-    # One state at a time, so that each is read from an index in order.
-    finished: list[tuple[int, int, str]] = []
-    query = f"SELECT {columns} FROM job WHERE {scope}state = ? {newest}"
-    for state in wanted.intersection(_FINISHED_STATES):
-        rows = conn.execute(query, (*parameters, state.value, most)).fetchall()
-        finished += ((row["created_at"] or 0, row["rowid"], row["id"]) for row in rows)
-    finished.sort(reverse=True)
-    return [*ids, *(entry[2] for entry in finished)][:limit]
-
-
 def jobs_of_request(conn: Connection, request_id: str) -> list[Job]:
     """The jobs of a request, as they were made."""
     return find_where(conn, Job, "WHERE job_request_id = ? ORDER BY rowid", (request_id,))
 
 
-def jobs_of_requests(conn: Connection, request_ids: Iterable[str]) -> dict[str, list[Job]]:
-    """The jobs of several requests, by request; one without jobs is absent."""
-    clause = f"WHERE job_request_id {_AMONG} ORDER BY job_request_id, rowid"
-    found: dict[str, list[Job]] = {}
-    for job in find_where(conn, Job, clause, (id_list(request_ids),)):
-        found.setdefault(job.job_request_id, []).append(job)
-    return found
-
-
 def active_counts(conn: Connection) -> dict[State, int]:
     """How many unfinished jobs there are, pending and running; a state without any is absent."""
-    rows = conn.execute(f"SELECT state, count(*) AS jobs FROM job WHERE {_ACTIVE} GROUP BY state").fetchall()
+    rows = conn.execute(f"SELECT state, count(*) AS jobs FROM job WHERE {UNFINISHED} GROUP BY state").fetchall()
     return {State(row["state"]): row["jobs"] for row in rows if row["state"] in set(State)}
 
 
 def active_requests(conn: Connection) -> set[str]:
     """The requests with unfinished jobs."""
     # Not DISTINCT: for its sake SQLite would walk through the index of all requests.
-    rows = conn.execute(f"SELECT job_request_id FROM job WHERE {_ACTIVE}").fetchall()
+    rows = conn.execute(f"SELECT job_request_id FROM job WHERE {UNFINISHED}").fetchall()
     return {row["job_request_id"] for row in rows}
 
 
@@ -344,7 +291,7 @@ class RepositoryUse:
 def repository_uses(conn: Connection) -> list[RepositoryUse]:
     """Every repository that any job has, studies' and reusable actions'; looks at all rows."""
     query = f"""
-        SELECT url, max(created_at) AS newest, max({_ACTIVE}) AS active FROM (
+        SELECT url, max(created_at) AS newest, max({UNFINISHED}) AS active FROM (
             SELECT repo_url AS url, created_at, state FROM job
             UNION ALL SELECT action_repo_url, created_at, state FROM job
         ) WHERE url IS NOT NULL GROUP BY url
@@ -353,28 +300,3 @@ def repository_uses(conn: Connection) -> list[RepositoryUse]:
     return [
         RepositoryUse(repo_url=row["url"], newest_at=row["newest"] or 0, active=bool(row["active"])) for row in rows
     ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceSummary:
-    """A workspace in one line."""
-
-    name: str
-    #: how many jobs it has in each state; a state without any is absent
-    counts: dict[State, int]
-    #: whole UNIX seconds at which its newest job was made
-    newest_at: int
-
-
-def workspace_summaries(conn: Connection) -> list[WorkspaceSummary]:
-    """Every workspace that ever had a job, by name, from one covering index."""
-    query = "SELECT workspace, state, count(*) AS jobs, max(created_at) AS newest FROM job GROUP BY workspace, state"
-    found: dict[str, WorkspaceSummary] = {}
-    for row in conn.execute(query).fetchall():
-        if row["workspace"] is None or row["state"] not in set(State):
-            continue
-        before = found.get(row["workspace"])
-        counts = {**(before.counts if before else {}), State(row["state"]): row["jobs"]}
-        newest = max(before.newest_at if before else 0, row["newest"] or 0)
-        found[row["workspace"]] = WorkspaceSummary(name=row["workspace"], counts=counts, newest_at=newest)
-    return [found[name] for name in sorted(found)]

@@ -13,10 +13,10 @@ from jobrunner_cli.engine.states import State, StatusCode
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.mapper import find_where, id_list
 from jobrunner_cli.engine.store.models import Job
+from jobrunner_cli.engine.store.names import UNFINISHED
 
-_ACTIVE = "state NOT IN ('failed', 'succeeded')"
 _HAS_JOBS = "EXISTS (SELECT 1 FROM job WHERE job_request_id = asked.value)"
-_HAS_ACTIVE_JOBS = f"EXISTS (SELECT 1 FROM job WHERE job_request_id = asked.value AND {_ACTIVE})"
+_HAS_ACTIVE_JOBS = f"EXISTS (SELECT 1 FROM job WHERE job_request_id = asked.value AND {UNFINISHED})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +74,7 @@ def requests_of_origin(conn: Connection, request_ids: Iterable[str], origin: str
 
 def unfinished_actions(conn: Connection, request_ids: Iterable[str]) -> dict[str, set[str]]:
     """Request -> the actions of its unfinished jobs; a request without any is absent."""
-    query = (
-        f"SELECT job_request_id, action FROM job WHERE job_request_id IN (SELECT value FROM json_each(?)) AND {_ACTIVE}"
-    )
+    query = f"SELECT job_request_id, action FROM job WHERE job_request_id IN (SELECT value FROM json_each(?)) AND {UNFINISHED}"
     found: dict[str, set[str]] = {}
     for row in conn.execute(query, (id_list(request_ids),)).fetchall():
         found.setdefault(row["job_request_id"], set()).add(row["action"])

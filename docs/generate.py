@@ -1,4 +1,4 @@
-"""Writes what derives from the code: states.md, settings.md, commands.md, and what completion goes by.
+"""Writes what derives from the code: states.md, settings.md, commands.md, modules.md, and what completion goes by.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 if one of them is not what it would write
@@ -6,6 +6,7 @@ python docs/generate.py --check    exit 1 if one of them is not what it would wr
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
@@ -98,6 +99,29 @@ def _help_pages() -> Iterator[tuple[str, str]]:
         yield " ".join(("jobrunner", *path)), "\n".join(line.rstrip() for line in result.output.splitlines())
 
 
+def modules_page() -> str:
+    """Every module with what it says of itself, room by room."""
+    package = HERE.parent / "jobrunner_cli"
+    rooms = sorted(path.parent for path in package.rglob("__init__.py"))
+    parts = [
+        "# Every module",
+        "",
+        "Generated from the modules' docstrings by `just docs`. [architecture.md](architecture.md) says how they belong together.",
+    ]
+    for room in rooms:
+        parts += ["", f"## {room.relative_to(package.parent)}", "", _first_paragraph(room / "__init__.py")]
+        parts += ["", "| module | what it is |", "| --- | --- |"]
+        modules = sorted(path for path in room.glob("*.py") if path.name != "__init__.py")
+        parts += [f"| `{path.stem}` | {_first_paragraph(path).replace('|', chr(92) + '|')} |" for path in modules]
+    return "\n".join([*parts, ""])
+
+
+def _first_paragraph(module: Path) -> str:
+    text = ast.get_docstring(ast.parse(module.read_text()))
+    assert text is not None
+    return " ".join(text.partition("\n\n")[0].split())
+
+
 def completion_tree() -> str:
     """The commands with their options and arguments, as completion reads them."""
     from typer.main import get_command
@@ -120,6 +144,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "states.md": states_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
+    "modules.md": modules_page,
     "../jobrunner_cli/completion_tree.json": completion_tree,
     "../completions/jobrunner.bash": partial(completion_script, "bash"),
     "../completions/_jobrunner": partial(completion_script, "zsh"),

@@ -1,4 +1,4 @@
-"""What is passed around between the rooms: requests, definitions, observations, outcomes, decisions.
+"""What is passed around between the rooms: requests, definitions, snapshots, outcomes, decisions.
 
 Frozen values only; nothing here reads a clock, a file or the table.
 """

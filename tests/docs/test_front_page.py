@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from jobrunner_cli.engine.variables import VARIABLES
+from jobrunner_cli.engine.variables import UNUSED, VARIABLES
 from support.surroundings import ROOT
 
 #: Put together here, so that this file does not contain what it looks for.
@@ -64,6 +64,36 @@ def test_recipe_that_the_readme_or_a_habit_expects_is_there(recipe: str):
     assert re.search(rf"^{recipe}\b.*:", (ROOT / "justfile").read_text(), re.MULTILINE)
 
 
-def test_sample_of_the_settings_has_them_all():
-    offered = set(re.findall(r"^(?:# )?([A-Z0-9_]+)=", (ROOT / "dotenv-sample").read_text(), re.MULTILINE))
-    assert {variable.name for variable in VARIABLES} - offered == set()
+def test_pages_name_no_recipe_that_is_not_there():
+    listed = subprocess.run(
+        [ROOT / ".venv/bin/just", "--justfile", ROOT / "justfile", "--summary"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    pages = [ROOT / "README.md", ROOT / "dotenv-sample", ROOT / "docs/generate.py", *(ROOT / "docs").glob("*.md")]
+    named = {
+        (page.name, recipe)
+        for page in pages
+        for recipe in re.findall(r"(?:\./just |`just |; just )([a-z]+(?:-[a-z]+)*)", page.read_text())
+    }
+    assert len(named) > 15
+    assert [(page, recipe) for page, recipe in sorted(named) if recipe not in listed] == []
+
+
+def test_sample_of_the_settings_has_them_all_with_their_defaults():
+    offered = re.findall(r"^(# )?([A-Z0-9_]+)=(.*)$", (ROOT / "dotenv-sample").read_text(), re.MULTILINE)
+    assert sorted(name for _, name, _ in offered) == sorted({variable.name for variable in VARIABLES} | UNUSED)
+    defaults = {variable.name: variable.default or "" for variable in VARIABLES}
+    assert [(name, value) for _, name, value in offered if value not in {"", defaults.get(name, "")}] == []
+    assert [name for out, name, value in offered if out and value != defaults.get(name, "")] == []
+
+
+def test_map_of_the_rooms_has_every_room_and_no_module_that_is_gone():
+    page = (ROOT / "docs/architecture.md").read_text()
+    rooms = page.partition("## Rooms")[2].partition("\nImports run one way")[0]
+    package = ROOT / "jobrunner_cli"
+    directories = {path.parent.name for path in package.rglob("__init__.py")}
+    assert sorted(name for name in directories if f"{name}/" not in rooms) == []
+    modules = {path.name for path in package.rglob("*.py")}
+    assert sorted(set(re.findall(r"\b[a-z_]+\.py\b", rooms)) - modules) == []

@@ -1,4 +1,4 @@
-"""The hands of the loop: bounded pools of threads that do effects and post what came out.
+"""Bounded pools of threads for the hands of the loop: what is handed in is done in its order.
 
 The threads are daemons on purpose: a runner that has to leave at once leaves, and what was in their hands is done
 again by the next one.

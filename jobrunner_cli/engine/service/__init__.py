@@ -1,1 +1,1 @@
-"""What a runner does besides running jobs: keeping a job-server told and asked."""
+"""The service: the loop and what is at work beside it, in step with a job-server, sampled, and watched from outside."""

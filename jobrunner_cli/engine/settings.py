@@ -161,6 +161,11 @@ class Settings:
         except metadata.PackageNotFoundError:
             return "unknown"
 
+    @property
+    def deployment_text(self) -> str:
+        """The version, with the commit that this deployment was made from where that is known; for people."""
+        return self.version_text if self.git_sha is None else f"{self.version_text} (commit {self.git_sha})"
+
     def presto_files(self) -> Mapping[str, str]:
         """What a job gets of the files for a Presto database, by its variable there; empty if there are none.
 

@@ -379,6 +379,11 @@ def test_jobs_of_a_root_runner_get_an_unprivileged_id(read: Load) -> None:
     assert read(DOCKER_USER_ID="1234").docker_user_id == 1234
 
 
+def test_a_deployment_is_told_by_its_version_and_the_commit_it_was_made_from(read: Load) -> None:
+    assert read(VERSION="v7").deployment_text == "v7"
+    assert read(VERSION="v7", GIT_SHA="1a2b3c4").deployment_text == "v7 (commit 1a2b3c4)"
+
+
 def test_settings_load_nothing_that_they_do_not_need(tmp_path: Path) -> None:
     code = """
 import sys

@@ -31,7 +31,7 @@ _TIMEX_SIZE = 512
 def look_at_python(settings: Settings | None) -> Iterator[Finding]:
     """The interpreter, its SQLite and this program."""
     python = ".".join(map(str, sys.version_info[:3]))
-    version = f"jobrunner {settings.version_text}, " if settings is not None else ""
+    version = f"jobrunner {settings.deployment_text}, " if settings is not None else ""
     yield ok(f"{version}Python {python}, SQLite {sqlite3.sqlite_version}")
 
 

@@ -197,7 +197,7 @@ class Daemon:
         """
         self._lock.acquire(_PATIENCE)
         try:
-            log.info("jobrunner %s is at work on %s", self._settings.version_text, self._settings.workdir)
+            log.info("jobrunner %s is at work on %s", self._settings.deployment_text, self._settings.workdir)
             if not self._executor.isolates:
                 log.warning("The process executor isolates nothing: study code runs as this user")
             for keeper in self._keepers:

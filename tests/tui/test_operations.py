@@ -6,13 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from textual.widgets import Checkbox
+from textual.command import CommandPalette
+from textual.widgets import Checkbox, OptionList
 
 from jobrunner_cli.engine.operations import Operation
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import changes, queries
 from jobrunner_cli.engine.store.database import connect
 from jobrunner_cli.tui.dialogs import Ask, Confirm, Help
+from jobrunner_cli.tui.registry import BY_NAME
 from support.live_view import View, a_job, settings_at, watching
 from support.places import MakeWorkDirectory
 from support.runners import WorkDirectory
@@ -93,8 +95,9 @@ def test_killing_can_remove_what_is_left(workdir: Path):
         view.main.table.go_to("bbbb")
         await dialog(view, "K")
         await view.shows("Kill 1 job?", "Remove containers and files, too")
+        kept = view.app.screen._found
         view.app.screen.query_one(Checkbox).toggle()
-        await view.pilot.pause(0.3)
+        await view.until(lambda: view.app.screen._found is not kept, "another look at what it would do")
         await view.press("y")
         await view.until(lambda: code(workdir, "bbbb") is S.KILLED_BY_ADMIN, "the killed job")
 
@@ -160,9 +163,12 @@ def test_a_group_that_is_no_workspace_cannot_be_paused_as_one(workdir: Path):
         await view.press("g", "home")
         await view.shows("▾ request")
         await view.until(lambda: view.main.table.current is None, "the cursor on the head")
+        assert not view.main.applies(BY_NAME["pause_workspace"])
+        # A dialog of another key would come behind one of this.
         await view.press("W")
-        await view.pilot.pause(0.3)
-        assert view.app.screen is view.main
+        await dialog(view, "P", Ask)
+        await view.shows("Pause the backend")
+        assert "Pause the workspace" not in view.text()
 
     watching(settings_at(workdir), test)
 
@@ -197,9 +203,10 @@ def test_the_palette_does_what_keys_do(workdir: Path):
     async def test(view: View) -> None:
         view.main.table.go_to("bbbb")
         await view.press("ctrl+p")
-        await view.pilot.pause(0.3)
+        await view.until(lambda: isinstance(view.app.screen, CommandPalette), "the palette")
         await view.press(*"Cancel")
-        await view.pilot.pause(0.5)
+        hits = view.app.screen.query_one(OptionList)
+        await view.until(lambda: hits.option_count and "Cancel" in str(hits.get_option_at_index(0).prompt), "the hit")
         await view.press("enter")
         await view.until(lambda: isinstance(view.app.screen, Confirm), "the dialog")
 

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent / "snapshots"
 SIZES = [(80, 24), (120, 36), (200, 50)]
 DAY, HALF_AN_HOUR = 86400, 1800
 #: Seconds without a change after which a screen is said to be complete, and to be another one than the good one.
-QUIET, PATIENCE = 2.0, 5.0
+QUIET, PATIENCE = 2.0, 30.0
 #: A name for a directory that is the same wherever the test runs: the current directory of whoever looks.
 BASE = "/proc/self/cwd"
 

@@ -166,13 +166,12 @@ def _show_plan(plan: Plan, *, as_json: bool) -> None:
 
 def _say_when_no_runner(settings: Settings, submission: Submission) -> None:
     """Where one of these jobs has not ended and nobody is there to move it."""
-    from jobrunner_cli import diagnostics
     from jobrunner_cli.commands.loading import reading
+    from jobrunner_cli.commands.waiting import say_when_no_runner
     from jobrunner_cli.engine.states import ACTIVE_CODES
     from jobrunner_cli.engine.store import queries
-    from jobrunner_cli.engine.store.locks import holder_pid
 
     with reading(settings) as store:
         codes = queries.codes_of(store.connection, _ids(submission)).values()
-    if ACTIVE_CODES.intersection(codes) and holder_pid(settings.runner_lock_path) is None:
-        diagnostics.notice(f"No runner is at work on {settings.workdir}; start one with: jobrunner run")
+    if ACTIVE_CODES.intersection(codes):
+        say_when_no_runner(settings)

@@ -24,6 +24,7 @@ _SHORT = 10
 
 def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
     """Everything about one job, as `jobs show --json` gives it."""
+    from jobrunner_cli.engine.neighbours import needed_by, waiting_for
     from jobrunner_cli.engine.running.log_reading import stored_log
     from jobrunner_cli.engine.running.reasons import reasons
     from jobrunner_cli.engine.service.usage import recorded_usage
@@ -42,8 +43,8 @@ def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
         "why": reasons(settings, database, job),
         "hint": outcome.hint if outcome else None,
         "exit_code": outcome.exit_code if outcome else None,
-        "dependencies": [_neighbour(each) for each in _dependencies(database, job)],
-        "dependants": [_neighbour(each) for each in _dependants(database, job)],
+        "dependencies": [_neighbour(each) for each in needed_by(conn, job)],
+        "dependants": [_neighbour(each) for each in waiting_for(conn, job)],
         "outputs": [
             {
                 "path": path,
@@ -84,25 +85,6 @@ def _repeated(database: Database, job: Job) -> list[str]:
 
 def _neighbour(job: Job) -> dict[str, Any]:
     return {"id": job.id, "action": job.action, "status_code": job.status_code.value}
-
-
-def _dependencies(database: Database, job: Job) -> list[Job]:
-    """The jobs that it waited or waits for; of the other actions that it needs, the one whose outputs it gets."""
-    conn = database.connection
-    awaited = list(queries.jobs_by_ids(conn, job.wait_for_job_ids).values())
-    others = set(job.requires_outputs_from) - {each.action for each in awaited}
-    done = queries.latest_succeeded(conn, job.workspace, others).values()
-    order = {action: place for place, action in enumerate(job.requires_outputs_from)}
-    return sorted([*awaited, *done], key=lambda each: (order.get(each.action, len(order)), each.created_at, each.id))
-
-
-def _dependants(database: Database, job: Job) -> list[Job]:
-    """The jobs that wait or waited for it: those of its request, and of others what has not ended."""
-    conn = database.connection
-    candidates = {each.id: each for each in queries.jobs_of_request(conn, job.job_request_id)}
-    candidates.update((each.id, each) for each in queries.active_jobs(conn))
-    found = [each for each in candidates.values() if job.id in each.wait_for_job_ids]
-    return sorted(found, key=lambda each: (each.created_at, each.action, each.id))
 
 
 def _history(database: Database, job: Job) -> list[dict[str, Any]]:

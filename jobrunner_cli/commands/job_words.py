@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DATES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
 
@@ -26,10 +26,12 @@ def since(text: str | int) -> int:
     """
     if isinstance(text, int):
         return text
-    if match := re.fullmatch("([0-9]{1,6})([smhdw])", text):
-        return int(time.time()) - int(match[1]) * _UNITS[match[2]]
     import calendar
 
+    from jobrunner_cli.engine.forms import MalformedError, parse_age
+
+    with suppress(MalformedError):
+        return int(time.time() - parse_age(text))
     utc = text.endswith("Z")
     for form in _DATES:
         try:

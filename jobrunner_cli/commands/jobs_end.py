@@ -81,13 +81,11 @@ def _end(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from jobrunner_cli import diagnostics
     from jobrunner_cli.commands import job_selection
     from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.commands.waiting import wait_for_answers
     from jobrunner_cli.engine import operations
     from jobrunner_cli.engine.endings import ALREADY_FINISHED
-    from jobrunner_cli.engine.errors import UnreachableError
     from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES
     from jobrunner_cli.engine.store.database import Database
 
@@ -107,11 +105,7 @@ def _end(
         ):
             return
         asked = operations.end(database, operation, touched, origin=f"jobs {verb}", cleanup=cleanup)
-    try:
-        answers = wait_for_answers(settings, asked)
-    except UnreachableError:
-        diagnostics.notice("What was asked for is noted: the next runner does it.")
-        raise
+    answers = wait_for_answers(settings, asked)
     done = [(step.job, answers.get(step.job.id, ALREADY_FINISHED)) for step in steps]
     job_selection.say_done(done, as_json=as_json)
 

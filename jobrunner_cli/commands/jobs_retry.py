@@ -84,15 +84,11 @@ def _finish(settings: Settings, steps: Sequence[Step], done: Sequence[Retried], 
     """Wait for what was asked for, say what became of it, and return the exit code."""
     from jobrunner_cli import diagnostics
     from jobrunner_cli.commands import job_selection
-    from jobrunner_cli.commands.waiting import wait_for, wait_for_answers
-    from jobrunner_cli.engine.errors import ExitCode, UnreachableError
+    from jobrunner_cli.commands.waiting import say_when_no_runner, wait_for, wait_for_answers
+    from jobrunner_cli.engine.errors import ExitCode
 
     by_job = {each.job.id: each for each in done}
-    try:
-        answers = wait_for_answers(settings, {each.job.id: (each.intent,) for each in done if each.intent is not None})
-    except UnreachableError:
-        diagnostics.notice("What was asked for is noted: the next runner does it.")
-        raise
+    answers = wait_for_answers(settings, {each.job.id: (each.intent,) for each in done if each.intent is not None})
     code = ExitCode.FAILED if any(each.error for each in done) else ExitCode.FINE
     ids = [job_id for each in done for job_id in [each.new_job_id or (each.job.id if each.intent else None)] if job_id]
     if wait and ids:
@@ -103,8 +99,8 @@ def _finish(settings: Settings, steps: Sequence[Step], done: Sequence[Retried], 
         if each.error is not None and each.error.hint:
             diagnostics.notice(f"  hint: {each.error.hint}")
             break
-    if not wait:
-        _say_when_no_runner(settings, [each.new_job_id for each in done if each.new_job_id])
+    if not wait and any(each.new_job_id for each in done):
+        say_when_no_runner(settings)
     return code
 
 
@@ -123,11 +119,3 @@ def _more(retried: Retried | None) -> dict[str, Any]:
     if retried is None:
         return {"new_job_id": None, "job_request_id": None}
     return {"new_job_id": retried.new_job_id, "job_request_id": retried.request_id}
-
-
-def _say_when_no_runner(settings: Settings, job_ids: Sequence[str]) -> None:
-    from jobrunner_cli import diagnostics
-    from jobrunner_cli.engine.store.locks import holder_pid
-
-    if job_ids and holder_pid(settings.runner_lock_path) is None:
-        diagnostics.notice(f"No runner is at work on {settings.workdir}; start one with: jobrunner run")

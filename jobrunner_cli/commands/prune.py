@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,18 +12,16 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.database import Database
 
-_SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
-
 
 def _age(text: str | float) -> float:
-    """Seconds from `30d`, `12h`, `8w`."""
-    if isinstance(text, float):
-        return text
-    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip().lower(), re.ASCII)
-    if match is None:
-        msg = f"{text!r} is not an age such as 12h, 30d or 8w"
-        raise typer.BadParameter(msg)
-    return float(int(match[1]) * _SECONDS[match[2]])
+    """Seconds. Raises BadParameter."""
+    from jobrunner_cli.engine.forms import MalformedError, parse_age
+
+    try:
+        return text if isinstance(text, float) else parse_age(text)
+    except MalformedError as problem:
+        msg = f"{text!r} is not {problem}"
+        raise typer.BadParameter(msg) from problem
 
 
 def prune(
@@ -122,10 +119,9 @@ def _remove_kept(settings: Settings, database: Database, found: Sequence[Prunabl
     """Have the loop remove what jobs left: that of the runner at work, or one in this process that holds its lock."""
     import time
 
-    from jobrunner_cli import diagnostics
     from jobrunner_cli.commands.driving import drive
     from jobrunner_cli.commands.waiting import wait_for_answers
-    from jobrunner_cli.engine.errors import RunnerActiveError, UnreachableError
+    from jobrunner_cli.engine.errors import RunnerActiveError
     from jobrunner_cli.engine.pruning import Kind
     from jobrunner_cli.engine.store import intents
     from jobrunner_cli.engine.work import IntentKind
@@ -136,11 +132,7 @@ def _remove_kept(settings: Settings, database: Database, found: Sequence[Prunabl
     if jobs:
         with database.transaction() as conn:
             asked = {job: (intents.append(conn, IntentKind.CLEANUP, job, "prune", time.time()),) for job in jobs}
-        try:
-            answers = wait_for_answers(settings, asked)
-        except UnreachableError:
-            diagnostics.notice("What was asked for is noted: the next runner does it.")
-            raise
+        answers = wait_for_answers(settings, asked)
         problems = {job_id: text for job_id, text in answers.items() if "cannot be removed" in text}
     if unknown:
         try:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jobrunner_cli import diagnostics
-from jobrunner_cli.engine.errors import ExitCode, RunnerActiveError
-from jobrunner_cli.engine.operations import answers
+from jobrunner_cli.engine.errors import ExitCode, RunnerActiveError, UnreachableError
+from jobrunner_cli.engine.operations import NOTED, answers
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Database
@@ -85,10 +85,17 @@ def needed_for(rows: Sequence[Job], job_ids: Collection[str]) -> set[str]:
     return wanted
 
 
+def say_when_no_runner(settings: Settings) -> None:
+    """For what was asked for and nobody is there to do."""
+    if holder_pid(settings.runner_lock_path) is None:
+        diagnostics.notice(f"No runner is at work on {settings.workdir}; start one with: jobrunner run")
+
+
 def wait_for_answers(settings: Settings, asked: Mapping[str, Sequence[int]]) -> dict[str, str]:
     """Job id -> the answer to the wishes for it: from the runner that is at work, or given by one in this process.
 
-    Raises KeyboardInterrupt if that one is told to leave before it has answered.
+    Raises KeyboardInterrupt if that one is told to leave before it has answered, and UnreachableError, with a notice of
+    what becomes of the wishes, if it does not reach an engine.
     """
     driven = False
     with Database(settings.database_path, readonly=True) as database:
@@ -108,6 +115,9 @@ def wait_for_answers(settings: Settings, asked: Mapping[str, Sequence[int]]) -> 
                 driven = True
             except RunnerActiveError:
                 continue
+            except UnreachableError:
+                diagnostics.notice(NOTED)
+                raise
 
 
 def _all_ended(settings: Settings, job_ids: Sequence[str]) -> bool:

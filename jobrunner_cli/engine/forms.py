@@ -11,7 +11,7 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LARGEST = 2**63 - 1
 #: The largest number that has a meaning for anything here: seconds are thirty years then, and threads can wait for it.
 _MOST = 10**9
-_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 class MalformedError(ValueError):
@@ -118,12 +118,24 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str, base: Path | None = None) -> float:
-    """Seconds, more than 0, from a duration such as `90`, `90s`, `30m`, `1.5h` or `7d`. Raises MalformedError."""
-    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([smhd]?)", text.strip().lower())
-    seconds = float(match[1]) * _DURATIONS[match[2]] if match is not None else 0.0
-    if seconds <= 0:
+    """Seconds, more than 0, from a duration such as `90`, `90s`, `30m`, `1.5h`, `7d` or `2w`. Raises MalformedError."""
+    seconds = _seconds(text)
+    if not seconds:
         raise MalformedError("a duration such as 90s, 30m, 2h or 7d")
     return seconds
+
+
+def parse_age(text: str) -> float:
+    """Seconds, 0 or more, from an age such as `0d`, `90m`, `12h`, `30d` or `8w`: always with a unit. Raises MalformedError."""
+    seconds = None if text.strip()[-1:].isdigit() else _seconds(text)
+    if seconds is None:
+        raise MalformedError("an age such as 12h, 30d or 8w")
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([smhdw]?)", text.strip().lower(), re.ASCII)
+    return None if match is None else float(match[1]) * _DURATIONS[match[2]]
 
 
 def format_duration(seconds: float) -> str:

@@ -59,3 +59,20 @@ def neighbourhood(conn: Connection, job: Job, most: int = MOST) -> Neighbourhood
         ids={action: known[action].id for action in needs if action in known},
         left_out=len(wanted) - len(shown),
     )
+
+
+def needed_by(conn: Connection, job: Job) -> list[Job]:
+    """The jobs that it waited or waits for; of the other actions that it needs, the one whose outputs it gets."""
+    awaited = list(queries.jobs_by_ids(conn, job.wait_for_job_ids).values())
+    others = set(job.requires_outputs_from) - {each.action for each in awaited}
+    done = queries.latest_succeeded(conn, job.workspace, others).values()
+    order = {action: place for place, action in enumerate(job.requires_outputs_from)}
+    return sorted([*awaited, *done], key=lambda each: (order.get(each.action, len(order)), each.created_at, each.id))
+
+
+def waiting_for(conn: Connection, job: Job) -> list[Job]:
+    """The jobs that wait or waited for it: those of its request, and of others what has not ended."""
+    candidates = {each.id: each for each in queries.jobs_of_request(conn, job.job_request_id)}
+    candidates.update((each.id, each) for each in queries.active_jobs(conn))
+    found = [each for each in candidates.values() if job.id in each.wait_for_job_ids]
+    return sorted(found, key=lambda each: (each.created_at, each.action, each.id))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Flag, Job
     from jobrunner_cli.engine.study.repository import Repositories
 
+#: What becomes of a wish that nobody can carry out now.
+NOTED = "What was asked for is noted: the next runner does it."
 #: Codes from which the outputs and the log are already being put in place: a wish to end comes too late, or nearly so.
 _STORING = frozenset({StatusCode.FINALIZING, StatusCode.FINALIZED})
 

@@ -176,8 +176,7 @@ class Deeds:
         except RunnerActiveError:
             return False
         except UnreachableError as error:
-            hint = "What was asked for is noted: the next runner does it."
-            raise UnreachableError(error.message, hint=hint) from error
+            raise UnreachableError(error.message, hint=operations.NOTED) from error
         return True
 
     # A workspace.

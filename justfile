@@ -4,8 +4,9 @@ set positional-arguments := true
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 python := justfile_directory() / ".venv/bin/python"
-# A process for each CPU, and each file in one of them.
-side_by_side := "--numprocesses auto --dist loadfile"
+# Some processes (tests/conftest.py says how many), and each file in one of them. In the order of their names, which has
+# the long files first: by the number of their tests, as is usual, those would be the last, with most processes idle.
+side_by_side := "--numprocesses auto --dist loadfile --no-loadscope-reorder"
 
 # list the recipes
 [private]

@@ -31,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("jobrunner")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Two workers for each CPU: tests wait for processes, disks and an engine about as long as they compute."""
+    # Whoever wants another number says so in xdist's own variable.
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 2 * len(os.sched_getaffinity(0))
+
+
 @pytest.fixture(autouse=True)
 def clean_surroundings(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each test has an environment of its own, an empty home and an empty current directory."""

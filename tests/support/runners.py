@@ -24,7 +24,7 @@ from support.studies import shell
 log = logging.getLogger(__name__)
 
 #: Seconds after which something that should happen is said not to happen; never waited for in full.
-PATIENCE = 40.0
+PATIENCE = 80.0
 T = TypeVar("T")
 
 

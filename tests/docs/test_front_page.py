@@ -89,6 +89,11 @@ def test_sample_of_the_settings_has_them_all_with_their_defaults():
     assert [name for out, name, value in offered if out and value != defaults.get(name, "")] == []
 
 
+def test_every_page_is_found_from_the_front_page():
+    front = (ROOT / "README.md").read_text() + (ROOT / "docs/architecture.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if page.name not in front] == []
+
+
 def test_map_of_the_rooms_has_every_room_and_no_module_that_is_gone():
     page = (ROOT / "docs/architecture.md").read_text()
     rooms = page.partition("## Rooms")[2].partition("\nImports run one way")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+from jobrunner_cli.engine.service.report_file import ReportFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +45,8 @@ class SyncStatus:
     """The report of the sync of this process, renewed by its threads."""
 
     def __init__(self, path: Path, endpoint: str) -> None:
-        self._path = path
+        self._file = ReportFile(path)
         self._guard = threading.Lock()
-        self._writable = True
         self._report = SyncReport(pid=os.getpid(), endpoint=endpoint, started_at=_now())
 
     @property
@@ -61,26 +59,14 @@ class SyncStatus:
         """Note a GET of the list: how many requests it has, or what went wrong."""
         with self._guard:
             self._report = replace(self._report, asked=_exchange(self._report.asked, requests, problem))
-            self._write()
+            self._file.write(asdict(self._report))
 
     def told(self, requests: int, problem: str | None, refused: dict[str, str]) -> None:
         """Note a round of POSTs: how many requests were confirmed, what went wrong, and which were refused."""
         with self._guard:
             exchange = _exchange(self._report.told, requests, problem)
             self._report = replace(self._report, told=exchange, refused=dict(refused))
-            self._write()
-
-    def _write(self) -> None:
-        draft = self._path.with_name(f".{self._path.name}.new")
-        try:
-            draft.write_text(json.dumps(asdict(self._report), indent=1) + "\n", encoding="utf-8")
-            draft.replace(self._path)
-        except OSError as error:
-            if self._writable:
-                log.warning("%s cannot be written: %s", self._path, error.strerror)
-            self._writable = False
-            return
-        self._writable = True
+            self._file.write(asdict(self._report))
 
 
 def read_status(path: Path) -> SyncReport | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+from jobrunner_cli.engine.service.report_file import ReportFile
 
 FILE_NAME = "service-status.json"
 
@@ -51,28 +50,15 @@ class VitalsFile:
     """The file, for the service itself."""
 
     def __init__(self, workdir: Path) -> None:
-        self._path = workdir / FILE_NAME
-        self._writable = True
+        self._file = ReportFile(workdir / FILE_NAME)
 
     def write(self, vitals: Vitals) -> None:
         """Renew it; where that cannot be done, it is said once and the service goes on."""
-        draft = self._path.with_name(f".{self._path.name}.new")
-        try:
-            draft.write_text(json.dumps(asdict(vitals), indent=1) + "\n", encoding="utf-8")
-            draft.replace(self._path)
-        except OSError as error:
-            if self._writable:
-                log.warning("%s cannot be written: %s", self._path, error.strerror)
-            self._writable = False
-            return
-        self._writable = True
+        self._file.write(asdict(vitals))
 
     def remove(self) -> None:
         """The service is gone."""
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError:
-            log.debug("%s cannot be removed", self._path)
+        self._file.remove()
 
 
 def read_vitals(workdir: Path, pid: int | None) -> Vitals | None:

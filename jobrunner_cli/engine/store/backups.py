@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jobrunner_cli.engine.errors import ConfigurationError, JobrunnerError, NotFoundError, UsageError
 from jobrunner_cli.engine.store.database import Connection, open_file, require_file, too_new, translated
+from jobrunner_cli.engine.store.files import force_to_disk, free_name
 from jobrunner_cli.engine.store.locks import RunnerLock
 from jobrunner_cli.engine.store.models import NEWEST_LEVEL
 
@@ -69,7 +70,7 @@ def back_up(database: Path, target: Path) -> BackupReport:
         size = draft.stat().st_size
         # Unlike a rename, a link never takes the place of what somebody has made meanwhile.
         os.link(draft, target)
-    _sync(target.parent)
+    force_to_disk(target.parent)
     return BackupReport(path=target, level=level, jobs=jobs, size=size)
 
 
@@ -98,7 +99,7 @@ def restore(database: Path, source: Path, locks: tuple[Path, ...]) -> RestoreRep
             aside = _replace(database, draft) if database.exists() else None
             if not database.exists():
                 _place(draft, database)
-        _sync(database.parent)
+        force_to_disk(database.parent)
     return RestoreReport(path=database, level=level, jobs=jobs, aside=aside)
 
 
@@ -107,7 +108,7 @@ def _copy(conn: Connection, draft: Path) -> None:
         conn.backup(copy, pages=_PAGES, sleep=0.01)
         # One file, whatever the original is.
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-    _sync(draft)
+    force_to_disk(draft)
 
 
 def _checked(path: Path, original: Path) -> tuple[int, int]:
@@ -130,13 +131,13 @@ def _checked(path: Path, original: Path) -> tuple[int, int]:
 
 def _replace(database: Path, draft: Path) -> Path:
     """Keep the database under another name, and give its place to the draft."""
-    aside = _free_name(database.with_name(f"{database.name}.replaced.{datetime.now(UTC):%Y%m%dT%H%M%S}Z"))
+    aside = free_name(database.with_name(f"{database.name}.replaced.{datetime.now(UTC):%Y%m%dT%H%M%S}Z"))
     try:
         with closing(open_file(database, patience=_PATIENCE, may_create=False)) as conn:
             with _draft(aside) as kept:
                 _copy(conn, kept)
                 os.link(kept, aside)
-            _sync(aside.parent)
+            force_to_disk(aside.parent)
             # Through SQLite, all at once or not at all, and seen by whoever has the database open at the moment.
             with closing(open_file(draft, patience=0, may_create=False)) as copy:
                 copy.backup(conn)
@@ -182,20 +183,3 @@ def _draft(target: Path) -> Iterator[Path]:
     finally:
         for suffix in ("", "-journal", *_BESIDE):
             draft.with_name(draft.name + suffix).unlink(missing_ok=True)
-
-
-def _free_name(path: Path) -> Path:
-    """The name itself, or with a number if another one of the same second has it."""
-    name, number = path, 1
-    while name.exists():
-        number += 1
-        name = path.with_name(f"{path.name}-{number}")
-    return name
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

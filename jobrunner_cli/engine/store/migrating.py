@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.store.database import Connection, open_file, too_new, translated
+from jobrunner_cli.engine.store.files import force_to_disk, free_name
 from jobrunner_cli.engine.store.locks import RunnerLock
 from jobrunner_cli.engine.store.mapper import schema_of, statements
 from jobrunner_cli.engine.store.models import MIGRATIONS, NEWEST_LEVEL, STORED
@@ -139,10 +140,10 @@ def _back_up(conn: Connection, level: int) -> Path:
         with closing(open_file(draft, patience=0, may_create=False)) as copy:
             conn.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-        _sync(draft)
-        finished = _free_name(path.with_name(f"{stem}Z.backup"))
+        force_to_disk(draft)
+        finished = free_name(path.with_name(f"{stem}Z.backup"))
         draft.rename(finished)
-        _sync(path.parent)
+        force_to_disk(path.parent)
     except OSError as error:
         msg = f"no backup of {path} can be made, so nothing was changed: {error.strerror}"
         raise ConfigurationError(msg, hint="the directory needs space for a copy, and must be writable") from error
@@ -150,20 +151,3 @@ def _back_up(conn: Connection, level: int) -> Path:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     return finished
-
-
-def _free_name(path: Path) -> Path:
-    """The name itself, or with a number if a backup of the same second has it."""
-    name, number = path, 1
-    while name.exists():
-        number += 1
-        name = path.with_name(f"{path.name}-{number}")
-    return name
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

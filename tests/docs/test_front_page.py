@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-from jobrunner_cli.engine.variables import UNUSED, VARIABLES
 from support.surroundings import ROOT
 
 #: Put together here, so that this file does not contain what it looks for.
@@ -79,14 +78,6 @@ def test_pages_name_no_recipe_that_is_not_there():
     }
     assert len(named) > 15
     assert [(page, recipe) for page, recipe in sorted(named) if recipe not in listed] == []
-
-
-def test_sample_of_the_settings_has_them_all_with_their_defaults():
-    offered = re.findall(r"^(# )?([A-Z0-9_]+)=(.*)$", (ROOT / "dotenv-sample").read_text(), re.MULTILINE)
-    assert sorted(name for _, name, _ in offered) == sorted({variable.name for variable in VARIABLES} | UNUSED)
-    defaults = {variable.name: variable.default or "" for variable in VARIABLES}
-    assert [(name, value) for _, name, value in offered if value not in {"", defaults.get(name, "")}] == []
-    assert [name for out, name, value in offered if out and value != defaults.get(name, "")] == []
 
 
 def test_every_page_is_found_from_the_front_page():

@@ -60,7 +60,7 @@ def drive(
                 progress.job_changed(job)
         measured = nullcontext() if quiet else sampling(settings, executor)
         leaving = _leaving_at(deadline, controller)
-        with _signals(controller, board, progress) as received, progress.shown(), measured, leaving as over:
+        with _signals(controller, board) as received, progress.shown(), measured, leaving as over:
             controller.run(until_idle=until_idle)
         if received:
             goes_on([job for job in board.jobs.values() if job.status_code is StatusCode.EXECUTING])
@@ -96,7 +96,7 @@ def _leaving_at(deadline: float | None, controller: Controller) -> Iterator[thre
 
 
 @contextmanager
-def _signals(controller: Controller, board: Board, progress: Progress) -> Iterator[list[int]]:
+def _signals(controller: Controller, board: Board) -> Iterator[list[int]]:
     """The first signal drains, the second leaves at once. Yields the list of those that came."""
     received: list[int] = []
 

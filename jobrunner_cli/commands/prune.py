@@ -121,6 +121,7 @@ def _remove_kept(settings: Settings, database: Database, found: Sequence[Prunabl
 
     from jobrunner_cli.commands.driving import drive
     from jobrunner_cli.commands.waiting import wait_for_answers
+    from jobrunner_cli.engine.endings import NOT_REMOVED
     from jobrunner_cli.engine.errors import RunnerActiveError
     from jobrunner_cli.engine.pruning import Kind
     from jobrunner_cli.engine.store import intents
@@ -133,7 +134,7 @@ def _remove_kept(settings: Settings, database: Database, found: Sequence[Prunabl
         with database.transaction() as conn:
             asked = {job: (intents.append(conn, IntentKind.CLEANUP, job, "prune", time.time()),) for job in jobs}
         answers = wait_for_answers(settings, asked)
-        problems = {job_id: text for job_id, text in answers.items() if "cannot be removed" in text}
+        problems = {job_id: text for job_id, text in answers.items() if text.startswith(NOT_REMOVED)}
     if unknown:
         try:
             # A runner removes them when it starts.

@@ -12,6 +12,8 @@ MOST_RESTARTS = 3
 STOPS = frozenset({IntentKind.CANCEL, IntentKind.KILL})
 
 ALREADY_FINISHED = "already finished"
+#: What an answer to a clean-up that failed begins with.
+NOT_REMOVED = "what it left cannot be removed"
 CANCELLED_MESSAGE = "Cancelled by user"
 KILLED_MESSAGE = "Killed by an administrator"
 

@@ -387,7 +387,7 @@ class Controller:
         track = self._board.track(done.job_id)
         follows = settling.after_failure_of_cleanup(error, track.attempts)
         if follows is None:
-            self._board.cleaned_up(done.job_id, f"what it left cannot be removed: {error}")
+            self._board.cleaned_up(done.job_id, settling.not_removed(error))
         elif self._draining:
             self._board.drop_track(done.job_id)
         else:

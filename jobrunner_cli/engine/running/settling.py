@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobrunner_cli.engine.endings import ended_by, started_over
+from jobrunner_cli.engine.endings import NOT_REMOVED, ended_by, started_over
 from jobrunner_cli.engine.errors import (
     ContainerMissingError,
     DiskFullError,
@@ -80,6 +80,11 @@ def after_failure_of_cleanup(error: Exception, attempts: int) -> TryAgain | None
     if not is_temporary(error) or attempts > _MOST_CLEANUPS:
         return None
     return TryAgain(seconds=min(_FIRST_WAIT * 2 ** (attempts - 1), _LONGEST_WAIT), message=str(error))
+
+
+def not_removed(error: Exception) -> str:
+    """The answer to a clean-up that is given up."""
+    return f"{NOT_REMOVED}: {error}"
 
 
 def is_expected(error: Exception) -> bool:

@@ -172,7 +172,7 @@ def test_damaged_copy_is_refused_and_nothing_changes(database: Path, tmp_path: P
 def test_nothing_is_restored_while_somebody_is_at_work(database: Path, tmp_path: Path, lock: int):
     back_up(database, tmp_path / "copy")
     with RunnerLock(locks(database)[lock]), pytest.raises(RunnerActiveError):
-        restore(database, tmp_path / "copy", locks(database))
+        restore(database, tmp_path / "copy", locks(database), patience=0.1)
     assert list(database.parent.glob("*replaced*")) == []
 
 

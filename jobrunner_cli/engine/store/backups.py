@@ -74,10 +74,12 @@ def back_up(database: Path, target: Path) -> BackupReport:
     return BackupReport(path=target, level=level, jobs=jobs, size=size)
 
 
-def restore(database: Path, source: Path, locks: tuple[Path, ...]) -> RestoreReport:
+def restore(
+    database: Path, source: Path, locks: tuple[Path, ...], *, patience: float = _LOCK_PATIENCE
+) -> RestoreReport:
     """Put a copy in the place of the database, and keep the replaced one beside it.
 
-    `locks` are held meanwhile: those of whoever writes for a long time. Raises NotFoundError without the copy,
+    `locks` are held meanwhile: those of whoever writes for a long time, for whom is waited `patience` seconds. Raises NotFoundError without the copy,
     RunnerActiveError if one of the locks is held, DatabaseNotMigratedError for a copy from a newer version,
     ConfigurationError for one that is damaged or no database of jobrunner's.
     """
@@ -87,7 +89,7 @@ def restore(database: Path, source: Path, locks: tuple[Path, ...]) -> RestoreRep
     with ExitStack() as held:
         for path in locks:
             lock = RunnerLock(path)
-            lock.acquire(_LOCK_PATIENCE)
+            lock.acquire(patience)
             held.callback(lock.release)
         if database.exists() and database.samefile(source):
             msg = f"{source} is the database itself"

@@ -12,7 +12,7 @@ import pytest
 
 from jobrunner_cli.engine.archive import marker_of
 from jobrunner_cli.engine.requests import create_jobs
-from jobrunner_cli.engine.running.session import make_repositories
+from jobrunner_cli.engine.running.session import git_access
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.study.repository import Repositories
 from support.places import MakeWorkDirectory
@@ -171,9 +171,8 @@ class _ArchivedMeanwhile(Repositories):
 
 
 def test_a_request_that_was_validated_before_the_archiving_began_makes_no_job(place: Place):
-    repositories = make_repositories(place.settings)
-    repositories.__class__ = _ArchivedMeanwhile
-    repositories.marker = marker_of(place.settings, "test")  # type: ignore[attr-defined]
+    repositories = _ArchivedMeanwhile(git_access(place.settings))
+    repositories.marker = marker_of(place.settings, "test")
     submission = create_jobs(place.settings, repositories, place.database, place.request("extract"))
     assert [job.action for job in submission.jobs] == ["__error__"]
     assert "workspace test was broken off" in (submission.jobs[0].status_message or "")

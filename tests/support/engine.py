@@ -17,8 +17,6 @@ class Engine(str):
 
     busybox = f"{REGISTRY}/busybox:v1"
     python = f"{REGISTRY}/python:v2"
-    ehrql = f"{REGISTRY}/ehrql:v1"
-    cohortextractor = f"{REGISTRY}/cohortextractor:latest"
 
     @property
     def url(self) -> str:

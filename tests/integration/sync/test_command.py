@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,6 @@ from support.runners import WorkDirectory, until
 from support.studies import action, make_study
 
 pytestmark = [pytest.mark.slow]
-
-Make = Callable[..., WorkDirectory]
 
 
 def settings_for(server: JobServer, **more: str) -> dict[str, str]:

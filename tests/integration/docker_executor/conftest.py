@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import docker
 import pytest
@@ -36,13 +37,15 @@ def engine(docker_engine: Engine) -> Iterator[docker.APIClient]:
 @pytest.fixture
 def derived(engine: docker.APIClient) -> Iterator[Callable[[str, str], str]]:
     """Makes an image of busybox with a change, in a Dockerfile's words; gone after the test."""
+    # Not one of the usual registry: other tests look at what there is of that.
+    name = f"registry.example/{uuid4().hex}"
     made = []
 
     def derive(tag: str, change: str) -> str:
         container = engine.create_container(IMAGE, ["true"])["Id"]
-        made.append(engine.commit(container, f"{REGISTRY}/busybox", tag, changes=change)["Id"])
+        made.append(engine.commit(container, name, tag, changes=change)["Id"])
         engine.remove_container(container)
-        return f"{REGISTRY}/busybox:{tag}"
+        return f"{name}:{tag}"
 
     yield derive
     for image in made:

@@ -116,7 +116,8 @@ def test_malformed_settings_are_a_finding_each_and_the_machine_is_looked_at(work
     [
         ({"MAX_WORKERS": "2", "MAX_DB_WORKERS": "3"}, "warning", "MAX_DB_WORKERS (3) is more than MAX_WORKERS (2)"),
         ({"DEFAULT_DATABASE_URL": "mssql://u:p4ssw0rd@h/db"}, "warning", "DEFAULT_DATABASE_URL is set, and no job"),
-        ({"HIGH_PRIVACY_STORAGE_BASE": "/s/m/high", "MEDIUM_PRIVACY_STORAGE_BASE": "/s/m"}, "problem", "STORAGE_BASE is within"),
+        ({"HIGH_PRIVACY_STORAGE_BASE": "/s/m/high", "MEDIUM_PRIVACY_STORAGE_BASE": "/s/m"}, "problem", "is inside MEDIUM_PRIVACY_STORAGE_BASE"),
+        ({"HIGH_PRIVACY_VOLUME_DIR": "/s/m/v", "MEDIUM_PRIVACY_STORAGE_BASE": "/s/m"}, "problem", "VOLUME_DIR is within"),
         ({"MEDIUM_PRIVACY_STORAGE_BASE": "/s/h/m", "HIGH_PRIVACY_STORAGE_BASE": "/s/h"}, "warning", "within HIGH_PRIVACY"),
         ({"DOCKER_HOST_VOLUME_DIR": "/srv/x"}, "warning", "DOCKER_HOST_VOLUME_DIR is set"),
         ({"BACKEND": "tpp"}, "problem", "EXECUTOR=process is refused on backend tpp"),

@@ -37,7 +37,6 @@ def _stores(settings: Settings) -> Iterator[Finding]:
     """What is private must not lie where people look."""
     medium = settings.medium_privacy_storage_base.resolve()
     private = {
-        "HIGH_PRIVACY_STORAGE_BASE": settings.high_privacy_storage_base,
         "HIGH_PRIVACY_VOLUME_DIR": settings.high_privacy_volume_dir,
         "HIGH_PRIVACY_ARCHIVE_DIR": settings.high_privacy_archive_dir,
     }

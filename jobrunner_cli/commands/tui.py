@@ -52,6 +52,7 @@ def tui(
       jobrunner tui --job test/describe --tab log
       jobrunner tui --screenshot jobs.svg --size 100x30
     """
+    import os
     import sys
 
     from jobrunner_cli.commands.loading import load_settings
@@ -86,6 +87,9 @@ def tui(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         msg = "the live view needs a terminal"
         raise UsageError(msg, hint="in scripts: jobrunner jobs ls --json")
+    if os.environ.get("TERM") in {"dumb", "unknown"}:
+        msg = f"the live view needs a terminal that can put text anywhere: TERM={os.environ['TERM']} cannot"
+        raise UsageError(msg, hint="jobrunner jobs ls shows the jobs; TERM=xterm-256color is what most terminals are")
     app.run()
     if app.return_code:
         msg = "the live view broke off"

@@ -117,6 +117,24 @@ def _change_workspace(operation: Operation) -> Act:
     return act
 
 
+def _go_to_cause(screen: MainScreen) -> None:
+    facts = screen.pane.facts
+    if facts is None or facts.cause is None:
+        return
+    cause = screen.table.brief(facts.cause)
+    if cause is not None and cause.id not in screen.table.listing.index:
+        # It is there, and the list does not show it: whoever wants to go there wants to see it.
+        screen.want(text="", legend=None, hide_finished=False, folded=frozenset())
+        screen.query_one("#filter", Input).value = ""
+    screen.table.go_to_soon(facts.cause)
+
+
+def _copy_id(screen: MainScreen) -> None:
+    ids = [job.id for job in screen.table.touched()]
+    screen.app.copy_to_clipboard("\n".join(ids))
+    screen.notify(ids[0] if len(ids) == 1 else f"{len(ids):,} ids", title="Copied", markup=False, timeout=3)
+
+
 # The list.
 
 
@@ -158,6 +176,11 @@ def _fold(screen: MainScreen) -> None:
     key = screen.table.cursor
     if key is not None and is_group(key):
         screen.want(folded=screen.wanted.folded ^ {group_name(key)})
+
+
+def _fold_all(screen: MainScreen) -> None:
+    names = frozenset(head.name for head in screen.table.listing.heads.values())
+    screen.want(folded=frozenset() if names <= screen.wanted.folded else names)
 
 
 def _clear(screen: MainScreen) -> None:
@@ -227,16 +250,13 @@ def _search(screen: MainScreen) -> None:
 
 def _go_to_hit(way: int) -> Act:
     def act(screen: MainScreen) -> None:
-        number, count = screen.pane.log_pane.next_hit(way)
-        screen.notify(f"Hit {number} of {count}" if count else "No hit", timeout=2)
+        screen.pane.log_pane.next_hit(way)
 
     return act
 
 
-def _follow(screen: MainScreen) -> None:
-    log = screen.pane.log_pane
-    log.set_follow(not log.follows)
-    screen.notify("Following the end" if log.follows else "Staying here", timeout=2)
+def _follow(*, follows: bool) -> Act:
+    return lambda screen: screen.pane.log_pane.set_follow(follows)
 
 
 def _wrap(screen: MainScreen) -> None:
@@ -283,6 +303,8 @@ ACTS: Mapping[str, Act] = {
     "mark": lambda screen: screen.table.toggle_mark(),
     "mark_all": _mark_all,
     "unmark": _unmark,
+    "go_to_cause": _go_to_cause,
+    "copy_id": _copy_id,
     "add_job": _add_job,
     "pause_backend": _pause_backend,
     "resume_backend": _resume_backend,
@@ -295,6 +317,7 @@ ACTS: Mapping[str, Act] = {
     "sort": _sort,
     "group": _group,
     "fold": _fold,
+    "fold_all": _fold_all,
     "clear": _clear,
     "switch": _switch,
     "tab_details": _tab(Tab.DETAILS),
@@ -304,7 +327,8 @@ ACTS: Mapping[str, Act] = {
     "open_output": _open_output,
     "copy_output": _copy_output,
     "enlarge": _enlarge,
-    "follow": _follow,
+    "follow": _follow(follows=True),
+    "stay": _follow(follows=False),
     "search": _search,
     "next_hit": _go_to_hit(1),
     "previous_hit": _go_to_hit(-1),
@@ -313,5 +337,6 @@ ACTS: Mapping[str, Act] = {
     "help": _help,
     "command_palette": lambda screen: screen.app.action_command_palette(),
     "next_theme": _theme,
+    "suspend": lambda screen: screen.app.action_suspend_process(),
     "leave": lambda screen: screen.app.exit(),
 }

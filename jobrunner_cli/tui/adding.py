@@ -18,6 +18,7 @@ from jobrunner_cli import output
 from jobrunner_cli.engine.errors import JobrunnerError
 from jobrunner_cli.engine.requests import Submission
 from jobrunner_cli.tui import drafts
+from jobrunner_cli.tui.boxes import Box, Choice
 from jobrunner_cli.tui.drafts import Draft
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class AddJob(ModalScreen[Submission | None]):
                 yield Static("database")
                 yield Input("dummy", id="database", compact=True)
             yield Static(id="said")
-            yield SelectionList[str](id="actions", compact=True)
-            yield Checkbox("Run what they need again, too", id="force", compact=True)
+            yield Choice(id="actions", compact=True)
+            yield Box("Run what they need again, too", id="force", compact=True)
             with VerticalScroll(id="plan"):
                 yield Static(id="planned")
             with Horizontal(id="buttons"):
@@ -165,7 +166,10 @@ class AddJob(ModalScreen[Submission | None]):
                 self.dismiss(None)
 
     def action_go_on(self) -> None:
-        """Plan, and once that is shown, submit."""
+        """Plan, and once that is shown, submit; after what was typed before it has been done in the list."""
+        self.query_one("#actions").call_later(self._go_on)
+
+    def _go_on(self) -> None:
         if self._planned is None:
             self._plan()
         else:

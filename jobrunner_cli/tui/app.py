@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from textual.screen import Screen
 from jobrunner_cli.tui.deeds import Deeds
 from jobrunner_cli.tui.feed import EngineWatch, Feed
 from jobrunner_cli.tui.listing import Wanted
+from jobrunner_cli.tui.looks import FewColours
 from jobrunner_cli.tui.memory import remember, with_memory
 from jobrunner_cli.tui.pane import Tab
 from jobrunner_cli.tui.preferences import Preferences
@@ -25,9 +26,14 @@ from jobrunner_cli.tui.registry import ENTRIES, Keys
 from jobrunner_cli.tui.screen import MainScreen
 
 if TYPE_CHECKING:
+    from textual.filter import LineFilter
     from textual.message import Message
 
     from jobrunner_cli.engine.settings import Settings
+
+
+#: The theme that leaves the ground and most texts to a terminal with 16 colours.
+_PLAIN_THEME = "ansi-dark"
 
 
 class LiveView(App[None]):
@@ -84,12 +90,24 @@ class LiveView(App[None]):
         return self.main
 
     def on_mount(self) -> None:
-        """The theme that the user prefers; and whoever ends the process gets the terminal back as it was."""
+        """The theme that the user prefers, if the terminal can show it; and whoever ends the process gets the terminal back as it was."""
+        if self._has_few_colours and "theme" not in self._preferences.said:
+            self._preferences = replace(self._preferences, theme=_PLAIN_THEME)
         self.theme = self._preferences.theme
         for number in (signal.SIGTERM, signal.SIGHUP):
             # Only the main thread hears signals.
             with suppress(NotImplementedError, RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
+
+    @property
+    def _has_few_colours(self) -> bool:
+        """Whether this is shown on a terminal with 16 colours."""
+        return not self.is_headless and self.console.color_system == "standard"
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is done to each line before it is written."""
+        filters = super().get_line_filters()
+        return [*filters, FewColours()] if self._has_few_colours else filters
 
     def on_unmount(self) -> None:
         """The threads end, what was asked for stays asked for; and what was chosen is remembered."""

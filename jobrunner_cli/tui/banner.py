@@ -122,8 +122,11 @@ def _warnings(
     lines: list[tuple[Legend, str]] = []
     if problem is not None:
         hint = f" – {problem.hint}" if problem.hint else ""
-        shown = "" if standing is None else "What is shown is as it was; "
-        lines.append((Legend.ERROR, f"✘ {problem.message}{hint}. {shown}it is tried on."))
+        tail = "It is tried again every second."
+        if standing is not None:
+            tail = f"What is shown is as it was; {tail[0].lower()}{tail[1:]}"
+        end = "" if hint.endswith("?") else "."
+        lines.append((Legend.ERROR, f"✘ {problem.message}{hint}{end} {tail}"))
     if standing is None:
         return lines
     if standing.paused is not None:

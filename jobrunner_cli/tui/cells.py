@@ -26,14 +26,19 @@ _SHORT_WORDS = {
     StatusCode.NONZERO_EXIT: "exit error",
     StatusCode.UNMATCHED_PATTERNS: "unmatched",
     StatusCode.STALE_CODELISTS: "codelists",
-    StatusCode.INTERNAL_ERROR: "internal error",
+    StatusCode.INTERNAL_ERROR: "internal",
     StatusCode.CANCELLED_BY_USER: "cancelled",
     StatusCode.KILLED_BY_ADMIN: "killed",
 }
-_STATE_WIDTH = 2 + max(len(text) for text in _SHORT_WORDS.values())
-_MARK, _AGE, _TIME, _CPU, _MEMORY, _ID = 2, 7, 7, 5, 6, 8
+#: A glyph and the longest word, with a blank on either side.
+_STATE_WIDTH = 4 + max(len(text) for text in _SHORT_WORDS.values())
+_MARK, _AGE, _TIME, _CPU, _MEMORY, _ID = 2, 4, 7, 5, 6, 8
 _LEAST_MESSAGE = 16
 _MOST_NAME = 46
+#: What of a workspace's name is left at least where the action's needs the room.
+_LEAST_WORKSPACE = 3
+#: Units of an age, each with its seconds: in a list the largest is enough, and the eye compares them at once.
+_UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +59,14 @@ class Columns:
 
 def fit(width: int, longest_name: int, *, grouping: Grouping, has_usage: bool) -> Columns:
     """Columns for so many cells: what matters least is not there on a narrow terminal."""
-    full_names = grouping is not Grouping.WORKSPACE
+    full_names = grouping is Grouping.FLAT
     left = width - _MARK - _STATE_WIDTH - 1
     name = max(10, min(longest_name, _MOST_NAME))
     values: dict[str, int] = {"age": 0, "time": 0}
     for column, size in (("time", _TIME), ("age", _AGE), ("cpu", _CPU), ("memory", _MEMORY), ("identifier", _ID)):
         if column in {"cpu", "memory"} and not has_usage:
             continue
-        least = 12 if column in {"time", "age"} else min(name, 24)
+        least = 12 if column in {"time", "age"} else min(name, 24 if column == "identifier" else 20)
         if left - size - 1 >= least:
             values[column] = size
             left -= size + 1
@@ -112,17 +117,16 @@ def job_line(
 ) -> list[Segment]:
     """The pieces of a job's line."""
     state = f" {theme.glyph(job.code)} {short_word(job.code)}"
-    name = f"{job.workspace}/{job.action}" if columns.full_names else job.action
     running = TABLE[job.code].state is State.RUNNING
     pieces = [
         Segment("▌ " if marked else "  ", looks.mark),
         Segment(_left(state, columns.state), chip(job.code)),
         Segment(" ", looks.text),
-        Segment(_left(output.one_line(f"{name} ‖" if paused else name), columns.name), looks.text),
+        Segment(_name(job, columns, paused=paused), looks.text),
     ]
     values = (
         (columns.time, run_time(job, now)),
-        (columns.age, output.ago(job.created_at, now)),
+        (columns.age, age(job, now)),
         (columns.cpu, _number(usage.get("cpu_sample"), "%") if running else ""),
         (columns.memory, _number(usage.get("mem_mb_sample"), "M") if running else ""),
     )
@@ -138,23 +142,72 @@ def job_line(
 
 
 def head_line(head: Head, grouping: Grouping, width: int, looks: Looks, *, paused: bool) -> list[Segment]:
-    """The pieces of the line above a group."""
-    total = sum(head.counts.values())
-    counts = [f"{total} job{'' if total == 1 else 's'}"]
-    counts += [f"{head.counts[state]} {state.value}" for state in State if head.counts.get(state)]
-    if head.blocked:
-        counts.append(f"{head.blocked} blocked")
+    """The pieces of the line above a group; its counts have glyphs instead of words where there is no room for these."""
     arrow = "▸" if head.folded else "▾"
     name = f"{arrow} {grouping.value} {output.one_line(head.name)}{' ‖ paused' if paused else ''}  "
-    return [
-        Segment(_left(name, min(cell_len(name), width)), looks.head),
-        Segment(_left(", ".join(counts[:1] + counts[1:]), max(0, width - cell_len(name))), looks.dim),
-    ]
+    if head.workspace:
+        name += f"{output.one_line(head.workspace)}  "
+    left = max(0, width - cell_len(name))
+    counts = _counts(head)
+    if cell_len(counts) > left:
+        counts = _short_counts(head)
+    return [Segment(_left(name, min(cell_len(name), width)), looks.head), Segment(_left(counts, left), looks.dim)]
+
+
+def _counts(head: Head) -> str:
+    total = sum(head.counts.values())
+    parts = [f"{total:,} job{'' if total == 1 else 's'}"]
+    parts += [f"{head.counts[state]:,} {state.value}" for state in State if head.counts.get(state)]
+    if head.blocked:
+        parts.append(f"{head.blocked:,} blocked")
+    return ", ".join(parts)
+
+
+def _short_counts(head: Head) -> str:
+    """The same with the glyphs of the legend at the foot, in its order."""
+    waiting = head.counts.get(State.PENDING, 0) - head.blocked
+    numbers = (
+        (StatusCode.EXECUTING, head.counts.get(State.RUNNING, 0)),
+        (StatusCode.CREATED, waiting),
+        (StatusCode.WAITING_PAUSED, head.blocked),
+        (StatusCode.SUCCEEDED, head.counts.get(State.SUCCEEDED, 0)),
+        (StatusCode.NONZERO_EXIT, head.counts.get(State.FAILED, 0)),
+    )
+    return "  ".join(f"{theme.glyph(code)} {number:,}" for code, number in numbers if number)
+
+
+def _name(job: Brief, columns: Columns, *, paused: bool) -> str:
+    """What a job is called in its column."""
+    action = f"{job.action} ‖" if paused else job.action
+    if columns.full_names:
+        return _left(short_name(job.workspace, action, columns.name), columns.name)
+    return _left(output.one_line(action), columns.name)
+
+
+def short_name(workspace: str, action: str, width: int) -> str:
+    """`workspace/action` in so many cells: where that is too long, the workspace is cut first, and goes first."""
+    workspace, action = output.one_line(workspace), output.one_line(action)
+    room = width - cell_len(action) - 1
+    if cell_len(workspace) <= room:
+        return f"{workspace}/{action}"
+    if room >= _LEAST_WORKSPACE:
+        return f"{_left(workspace, room)}/{action}"
+    return action if cell_len(action) <= width else _left(action, max(0, width))
+
+
+def age(job: Brief, now: float) -> str:
+    """How long ago a job was made, in its largest unit."""
+    seconds = max(0, int(now - job.created_at))
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), ("s", 1))
+    return f"{seconds // size}{unit}"
 
 
 def run_time(job: Brief, now: float) -> str:
-    """How long a job has run, or ran."""
-    return output.duration((job.completed_at or now) - job.started_at) if job.started_at is not None else ""
+    """How long a job has run, or ran, as far as there is room for it in the column."""
+    if job.started_at is None:
+        return ""
+    text = output.duration((job.completed_at or now) - job.started_at)
+    return text if len(text) <= _TIME else text.partition(" ")[0]
 
 
 def _message(job: Brief) -> str:

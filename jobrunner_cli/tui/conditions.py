@@ -57,7 +57,28 @@ def _is_paused_backend(screen: MainScreen) -> bool:
 
 
 def _log_is_shown(screen: MainScreen) -> bool:
-    return screen.pane.tab is Tab.LOG and screen.pane.group is None and not screen.has_class("only-list")
+    shown = screen.pane.tab is Tab.LOG and screen.pane.group is None and not screen.has_class("only-list")
+    return shown and bool(screen.pane.log_pane.lines)
+
+
+def _has_log(screen: MainScreen) -> bool:
+    current = screen.table.current
+    return current is not None and current.started_at is not None
+
+
+def _has_cause(screen: MainScreen) -> bool:
+    facts = screen.pane.facts
+    return facts is not None and facts.cause is not None and facts.job.id == screen.table.cursor
+
+
+def _has_jobs(screen: MainScreen) -> bool:
+    return bool(screen.table.listing.total)
+
+
+def _can_clear(screen: MainScreen) -> bool:
+    """Whether there is a search, a filter or marks to leave, or the pane."""
+    searched = screen.query_one("#search").display or screen.query_one("#filter").display
+    return searched or screen.wanted.narrows or bool(screen.table.marks) or not screen.table.has_focus
 
 
 def _output_is_in_use(screen: MainScreen) -> bool:
@@ -78,10 +99,6 @@ def _is_typing(screen: MainScreen) -> bool:
     return isinstance(screen.focused, Input)
 
 
-def _has_job(screen: MainScreen) -> bool:
-    return screen.table.current is not None
-
-
 #: Name of an entry -> when it does something; one that is not here always does.
 CONDITIONS: Mapping[str, Condition] = {
     "cancel": _touches(lambda _, job: job.code in ACTIVE_CODES),
@@ -100,15 +117,24 @@ CONDITIONS: Mapping[str, Condition] = {
     "copy_output": _output_is_in_use,
     "fold": lambda screen: _list_is_in_use(screen) and is_group(screen.table.cursor or ""),
     "enlarge": lambda screen: not is_group(screen.table.cursor or "") or not _list_is_in_use(screen),
-    "follow": _log_is_shown,
+    "follow": lambda screen: _log_is_shown(screen) and not screen.pane.log_pane.follows,
+    "stay": lambda screen: _log_is_shown(screen) and screen.pane.log_pane.follows,
     "search": lambda screen: _log_is_shown(screen) and not _is_typing(screen),
-    "filter": lambda screen: not _is_typing(screen),
+    "filter": lambda screen: _has_jobs(screen) and not _is_typing(screen),
+    "group": _has_jobs,
+    "sort": _has_jobs,
+    "legend": _has_jobs,
+    "finished": _has_jobs,
+    "fold_all": lambda screen: bool(screen.table.listing.heads),
+    "clear": _can_clear,
+    "go_to_cause": _has_cause,
+    "copy_id": lambda screen: bool(screen.table.touched()),
     # The focus itself: the field learns of it only later.
     "keep_filter": lambda screen: screen.focused is screen.query_one("#filter"),
     "next_hit": _has_hits,
     "previous_hit": _has_hits,
     "wrap": _log_is_shown,
-    "pager": _has_job,
+    "pager": _has_log,
     "tab_log": lambda screen: screen.pane.tab is not Tab.LOG,
     "tab_graph": lambda screen: screen.pane.tab is not Tab.GRAPH,
     "tab_outputs": lambda screen: screen.pane.tab is not Tab.OUTPUTS,

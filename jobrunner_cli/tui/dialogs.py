@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import wrap
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,9 +17,13 @@ from textual.widgets import Button, Checkbox, Static
 from jobrunner_cli import output, theme
 from jobrunner_cli.engine.operations import Operation, Step
 from jobrunner_cli.engine.states import TABLE, StatusCode
+from jobrunner_cli.tui.boxes import Box
 from jobrunner_cli.tui.cells import chip, short_word
 from jobrunner_cli.tui.deeds import Outlined
 from jobrunner_cli.tui.registry import ENTRIES, Group, Keys, shown_key
+
+#: Columns of a dialog at most, and those of its border, its padding and a scroll bar (look.tcss).
+_WIDEST, _EDGES = 100, 6
 
 _QUESTIONS = {
     Operation.CANCEL: ("Cancel", "Keep"),
@@ -51,7 +56,7 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
             with VerticalScroll(id="touched"):
                 yield Static(id="steps")
             if self._found.operation is Operation.KILL:
-                yield Checkbox("Remove containers and files, too", value=self._found.cleanup, id="cleanup")
+                yield Box("Remove containers and files, too", value=self._found.cleanup, id="cleanup")
             with Horizontal(id="buttons"):
                 yield Button(f"{yes} (y)", variant="error", id="yes", compact=True)
                 yield Button(f"{no} (n)", id="no", compact=True)
@@ -68,7 +73,8 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
         verb = _QUESTIONS[found.operation][0]
         what = f"{verb} {len(touched)} job{'' if len(touched) == 1 else 's'}?" if touched else "Nothing to do"
         self.query_one("#question", Static).update(Text(what, "bold"))
-        text = _steps_text([*touched, *(step for step in found.steps if not step.touches)])
+        ordered = [*touched, *(step for step in found.steps if not step.touches)]
+        text = _steps_text(ordered, self.app.size.width)
         if found.dependants:
             text.append(f"\nand so these fail ({len(found.dependants)}), because they wait for them:\n", "bold")
             for job in found.dependants:
@@ -101,11 +107,14 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
         self.query_one("#yes" if self.focused is self.query_one("#no") else "#no", Button).focus()
 
 
-def _steps_text(steps: Sequence[Step]) -> Text:
+def _steps_text(steps: Sequence[Step], screen_width: int) -> Text:
+    """What happens to each job, below its name, on a screen of so many columns."""
+    width = min(_WIDEST, screen_width * 9 // 10) - _EDGES
     text = Text()
     for step in steps:
         _append_job(text, step.job.status_code, f"{step.job.workspace}/{step.job.action}", step.job.id)
-        text.append(f"   {output.one_line(step.what)}\n", "" if step.touches else "dim italic")
+        for line in wrap(output.one_line(step.what), max(20, width), initial_indent="   ", subsequent_indent="   "):
+            text.append(f"{line}\n", "" if step.touches else "dim italic")
     return text
 
 
@@ -134,7 +143,7 @@ class Ask(ModalScreen[bool]):
             yield Static(self._explanation, markup=False)
             if self._steps:
                 with VerticalScroll(id="touched"):
-                    yield Static(_steps_text(self._steps), id="steps")
+                    yield Static(_steps_text(self._steps, self.app.size.width), id="steps")
             with Horizontal(id="buttons"):
                 yield Button(f"{self._yes} (y)", variant="warning", id="yes", compact=True)
                 yield Button("Leave (n)", id="no", compact=True)
@@ -174,7 +183,10 @@ def help_text(keys: Keys, *, read_only: bool) -> Text:
     for group in Group:
         text.append(f"{group.value}\n", "bold")
         if group is Group.LIST:
-            text.append(f"{'↑ ↓ j k':>9}  Go to another job; the mouse and the wheel do it, too\n")
+            text.append(f"{'↑ ↓ j k':>9}  ", "bold")
+            text.append("Go to another job; the mouse and the wheel do it, too\n")
+            text.append(f"{'PgUp PgDn':>9}  ", "bold")
+            text.append("Go a screen up or down; Home, and End or G, to the first and to the last\n")
         for entry in ENTRIES:
             if entry.group is not group or (entry.changes and read_only):
                 continue

@@ -11,8 +11,9 @@ from jobrunner_cli.engine.output_files import OutputFile, output_files
 from jobrunner_cli.engine.running.log_reading import last_words, stored_log
 from jobrunner_cli.engine.running.reasons import account, culprit, reasons
 from jobrunner_cli.engine.service.usage import recorded_usage
-from jobrunner_cli.engine.states import KEPT_CODES, StatusCode
+from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import queries
+from jobrunner_cli.engine.store.run_times import usual_run_times
 from jobrunner_cli.log_text import in_short
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Facts:
     outcome: Outcome | None
     #: why it waits, or which job's failure ended it, one reason a line
     reasons: tuple[str, ...]
+    #: the job that has to move first for it, or whose failure ended it
+    cause: str | None
+    #: seconds until it may start, going by earlier runs; None where nobody can tell
+    expected_start: float | None
+    #: seconds that the last runs of its action took; None where there was none
+    usual: float | None
     history: tuple[HistoryEntry, ...]
     #: id, workspace/action and code of each job that it waits for
     awaited: tuple[tuple[str, str, StatusCode], ...]
@@ -60,10 +67,14 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
     outcome = queries.result_of(conn, job.id)
     latest = queries.last_recorded_outputs(conn, job.workspace, job.action) if job.outputs else None
     left = JobDirectory.of(settings.high_privacy_volume_dir, job.id).root
+    reasons, cause, expected_start = _reasons(settings, database, job)
     return Facts(
         job=job,
         outcome=outcome,
-        reasons=_reasons(settings, database, job),
+        reasons=reasons,
+        cause=cause,
+        expected_start=expected_start,
+        usual=usual_run_times(conn, [(job.workspace, job.action)]).get((job.workspace, job.action)),
         history=tuple(queries.history_of(conn, job.id)),
         awaited=tuple((one.id, f"{one.workspace}/{one.action}", one.status_code) for one in awaited.values()),
         around=neighbourhood(conn, job),
@@ -77,7 +88,15 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
     )
 
 
-def _reasons(settings: Settings, database: Database, job: Job) -> tuple[str, ...]:
-    if job.status_code is not StatusCode.DEPENDENCY_FAILED:
-        return tuple(reasons(settings, database, job))
-    return tuple(line for reason in account(settings, database, job).reasons for line in (reason.text, reason.change))
+def _reasons(settings: Settings, database: Database, job: Job) -> tuple[tuple[str, ...], str | None, float | None]:
+    """Why it is where it is, a reason a line; the job that is the cause; and when it may start.
+
+    What would change it is said of a failure that came from another job: of what waits, the reasons say it.
+    """
+    ended = job.status_code not in ACTIVE_CODES
+    if state_of(job.status_code) is not State.PENDING and job.status_code is not StatusCode.DEPENDENCY_FAILED:
+        return tuple(reasons(settings, database, job)), None, None
+    told = account(settings, database, job)
+    lines = [line for each in told.reasons for line in ((each.text, each.change) if ended else (each.text,))]
+    causes = [each.job_ids[-1] for each in told.reasons if each.job_ids]
+    return tuple(lines), next(iter(causes), None), told.expected_start

@@ -30,13 +30,14 @@ class LegendLine(Static):
     """What the colours mean, how many there are of each, and how the list was narrowed."""
 
     def show(self, listing: Listing, wanted: Wanted, marked: int, older: int) -> None:
-        """Show the counts, without their words where the list was narrowed and how would find no room beside them."""
-        line = self._text(listing, wanted, marked, older, words=True)
-        if wanted.narrows and line.cell_len > self.size.width:
-            line = self._text(listing, wanted, marked, older, words=False)
-        self.update(line)
+        """Show the counts, without their words where they, or how the list was narrowed, would find no room."""
+        room = self.size.width - 2
+        counts, about = self._counts(listing, marked, words=True), self._about(listing, wanted, older)
+        if counts.cell_len + (about.cell_len if wanted.narrows else 0) > room:
+            counts = self._counts(listing, marked, words=False)
+        self.update(counts + about)
 
-    def _text(self, listing: Listing, wanted: Wanted, marked: int, older: int, *, words: bool) -> Text:
+    def _counts(self, listing: Listing, marked: int, *, words: bool) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
         if marked:
             line.append(f" {marked:,} marked ", "reverse bold")
@@ -49,6 +50,10 @@ class LegendLine(Static):
             style = chip(code) + Style(bold=bool(count))
             line.append(f" {theme.glyph(code)} {count:,} {f'{word} ' if words else ''}", style)
             line.append(" ")
+        return line
+
+    def _about(self, listing: Listing, wanted: Wanted, older: int) -> Text:
+        line = Text(no_wrap=True, overflow="ellipsis")
         if wanted.narrows:
             restriction = output.one_line(wanted.restriction)
             line.append(f"{listing.shown:,} of {listing.total:,}: {restriction}", "bold")
@@ -57,7 +62,8 @@ class LegendLine(Static):
         else:
             by = "" if wanted.grouping is Grouping.FLAT else f" by {wanted.grouping}"
             order = "" if wanted.sorting is Sorting.ACTIVITY else f", {wanted.sorting} first"
-            line.append(f"{listing.total:,} jobs{by}{order}", "dim")
+            jobs = "job" if listing.total == 1 else "jobs"
+            line.append(f"{listing.total:,} {jobs}{by}{order}", "dim")
         return line
 
 
@@ -68,13 +74,7 @@ class KeyLine(Static):
         """Show the keys of what applies; where a field has the focus, those that it does not take for itself."""
         if field is not None:
             keys = _beside(field, keys)
-        found = [
-            entry
-            for entry in ENTRIES
-            if (entry.footer is not None or (field is not None and entry.name == "clear"))
-            and keys.of[entry.name]
-            and applies(entry)
-        ]
+        found = [entry for entry in ENTRIES if entry.footer is not None and keys.of[entry.name] and applies(entry)]
         chosen = _fitting(sorted(found, key=lambda entry: entry.footer or 0), keys, self.size.width - 1)
         parts = [
             Content.assemble(

@@ -82,6 +82,8 @@ class Head:
     #: how many wait for something other than their turn
     blocked: int
     folded: bool
+    #: the workspace of a request's jobs; empty where it is the group's own name
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,11 @@ def make_listing(jobs: Mapping[str, Brief], wanted: Wanted, usage: Mapping[str, 
         name_of = attrgetter("request" if wanted.grouping is Grouping.REQUEST else "workspace")
         for job in found:
             groups[name_of(job)].append(job)
-        unordered = [(_head(name, members, folded=name in wanted.folded), members) for name, members in groups.items()]
+        by_request = wanted.grouping is Grouping.REQUEST
+        unordered = [
+            (_head(name, members, folded=name in wanted.folded, by_request=by_request), members)
+            for name, members in groups.items()
+        ]
         for head, members in sorted(unordered, key=_liveliness):
             key = group_key(head.name)
             heads[key] = head
@@ -154,10 +160,12 @@ def _sums(places: Mapping[int, int], kinds: Sequence[_Kind]) -> dict[_Kind, int]
     return sums
 
 
-def _head(name: str, members: list[Brief], *, folded: bool) -> Head:
+def _head(name: str, members: list[Brief], *, folded: bool, by_request: bool) -> Head:
     places = Counter(map(attrgetter("place"), members))
     blocked = _sums(places, _LEGENDS).get(Legend.BLOCKED, 0)
-    return Head(name=name, counts=_sums(places, _STATES), blocked=blocked, folded=folded)
+    # A request is for one workspace.
+    workspace = members[0].workspace if by_request else ""
+    return Head(name=name, counts=_sums(places, _STATES), blocked=blocked, folded=folded, workspace=workspace)
 
 
 def _matching(jobs: Iterable[Brief], wanted: Wanted) -> list[Brief]:

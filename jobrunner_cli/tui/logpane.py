@@ -11,6 +11,8 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -33,6 +35,12 @@ class LogPane(ScrollView, can_focus=True):
         Binding("right", "scroll_right", "Right", show=False),
     ]
 
+    #: keep to the end of the log, whatever comes
+    follows: reactive[bool] = reactive(True, init=False, repaint=False)
+
+    class Changed(Message):
+        """It follows or stays, has its first lines or none, or is at another hit."""
+
     def __init__(self) -> None:
         super().__init__(id="pane-log")
         self._lines: list[str] = []
@@ -41,23 +49,30 @@ class LogPane(ScrollView, can_focus=True):
         self._rows = 0
         self._widest = 0
         self.wraps = True
-        self.follows = True
         #: the line at which the runner's summary begins, as long as what was printed is kept in sight above it
         self._summary: int | None = None
         self.note = ""
         self.needle = ""
         self._hit: int | None = None
+        #: which hit it is at, of how many there were when that was looked for
+        self.found = (0, 0)
         self.dropped = 0
+
+    def watch_follows(self) -> None:
+        """Tell who shows that."""
+        self.post_message(self.Changed())
 
     # What it has.
 
     def clear(self, note: str = "") -> None:
         """Show nothing but a note."""
         self._lines, self.note, self._hit, self.dropped, self._widest = [], note, None, 0, 0
+        self.found = (0, 0)
         self._summary = None
         self._measure(0)
         self.scroll_to(0, 0, animate=False, force=True, immediate=True)
         self.refresh()
+        self.post_message(self.Changed())
 
     def extend(self, lines: list[str], *, summary: bool = False) -> None:
         """Add lines at the end; the oldest go where there are too many.
@@ -74,10 +89,15 @@ class LogPane(ScrollView, can_focus=True):
             self.dropped += excess
             self._summary = None if self._summary is None else max(0, self._summary - excess)
             self._hit, first = None, 0
+        if self.needle:
+            more = sum(self.needle in line.lower() for line in self._lines[first:])
+            self.found = (self.found[0], self.found[1] + more)
         self._widest = max([self._widest, *(cell_len(line) for line in self._lines[first:])])
         self._measure(first)
         self._keep_to_the_end()
         self.refresh()
+        if self.needle or not first:
+            self.post_message(self.Changed())
 
     def say(self, note: str) -> None:
         """Show a note below the lines."""
@@ -109,24 +129,28 @@ class LogPane(ScrollView, can_focus=True):
 
     def search(self, needle: str) -> int:
         """Go to the first line, from the top of the screen on, that has this in it; returns how many have."""
-        self.needle = needle.lower()
+        self.needle, self._hit = needle.lower(), None
         hits = self._hits()
         if hits:
             top = self._line_at(self.scroll_offset.y)
             self._go_to(next((line for line in hits if line >= top), hits[0]))
+        self._say_found(hits)
         self.refresh()
         return len(hits)
 
     def next_hit(self, way: int) -> tuple[int, int]:
         """Go to the next hit or the one before; returns which one it is of how many."""
         hits = self._hits()
-        if not hits:
-            return 0, 0
-        at = self._hit if self._hit is not None else self._line_at(self.scroll_offset.y)
-        after = [line for line in hits if (line > at if way > 0 else line < at)]
-        chosen = (after[0] if way > 0 else after[-1]) if after else (hits[0] if way > 0 else hits[-1])
-        self._go_to(chosen)
-        return hits.index(chosen) + 1, len(hits)
+        if hits:
+            at = self._hit if self._hit is not None else self._line_at(self.scroll_offset.y)
+            after = [line for line in hits if (line > at if way > 0 else line < at)]
+            self._go_to((after[0] if way > 0 else after[-1]) if after else (hits[0] if way > 0 else hits[-1]))
+        self._say_found(hits)
+        return self.found
+
+    def _say_found(self, hits: list[int]) -> None:
+        self.found = (hits.index(self._hit) + 1 if self._hit in hits else 0, len(hits))
+        self.post_message(self.Changed())
 
     def _hits(self) -> list[int]:
         if not self.needle:
@@ -134,10 +158,18 @@ class LogPane(ScrollView, can_focus=True):
         return [number for number, line in enumerate(self._lines) if self.needle in line.lower()]
 
     def _go_to(self, line: int) -> None:
+        """Bring the first hit in a line into sight, also where it is far to the right in it."""
         self._stay()
         self._hit = line
-        row = self._starts[line]
-        self.scroll_to(y=max(0, row - self.size.height // 3), animate=False, force=True)
+        before = self._lines[line][: max(0, self._lines[line].lower().find(self.needle))]
+        column, row = cell_len(before), self._starts[line]
+        if self.wraps:
+            row += min(column // self._width(), max(0, len(self._parts(self._lines[line])) - 1))
+            left = 0
+        else:
+            right = column + cell_len(self.needle)
+            left = 0 if right <= self._width() else max(0, column - self._width() // 2)
+        self.scroll_to(x=left, y=max(0, row - self.size.height // 3), animate=False, force=True)
         self.refresh()
 
     # Rows: a wrapped line has several.

@@ -6,14 +6,15 @@ import time
 from enum import StrEnum
 
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import ScrollableContainer, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import ContentSwitcher, Input, Static
 
-from jobrunner_cli import output
 from jobrunner_cli.engine.states import ACTIVE_CODES
 from jobrunner_cli.tui import portrait
+from jobrunner_cli.tui.cells import short_name
 from jobrunner_cli.tui.facts import Facts
 from jobrunner_cli.tui.logpane import LogPane
 from jobrunner_cli.tui.outputspane import OutputsPane
@@ -97,8 +98,9 @@ class Pane(Vertical):
         self.screen.set_focus(self.query_one(f"#{self.query_one(ContentSwitcher).current}"))
 
     def on_resize(self) -> None:
-        """The graph fits the new width."""
+        """The graph and the name of the job fit the new width."""
         self.call_after_refresh(self._draw)
+        self._show_tabs()
 
     def _tick(self) -> None:
         if self.facts is not None and self.tab is Tab.DETAILS and self.facts.job.status_code in ACTIVE_CODES:
@@ -116,7 +118,8 @@ class Pane(Vertical):
             return
         match self.tab:
             case Tab.DETAILS:
-                self.query_one("#details", Static).update(portrait.details(self.facts, time.time()))
+                width = self.query_one("#pane-details").scrollable_content_region.width
+                self.query_one("#details", Static).update(portrait.details(self.facts, time.time(), width))
             case Tab.GRAPH:
                 width = max(20, self.query_one("#pane-graph").scrollable_content_region.width - 1)
                 self.query_one("#graph", Static).update(portrait.graph(self.facts, width))
@@ -125,13 +128,30 @@ class Pane(Vertical):
             case Tab.LOG:
                 pass
 
+    @on(LogPane.Changed)
+    def _log_changed(self) -> None:
+        self._show_tabs()
+
     def _show_tabs(self) -> None:
+        """The tabs, what is to be known about the log, and the job, as far as there is room for its name."""
         parts = []
         for number, tab in enumerate(Tab, start=1):
             style = "bold reverse" if tab is self.tab else "$text-muted"
             label = Content.assemble((f" {number} {tab.value.capitalize()} ", style))
             parts.append(label.stylize(f"@click=screen.do('tab_{tab.value}')"))
+        if self.tab is Tab.LOG and self.group is None:
+            parts.append(Content.assemble((self._about_log(), "bold")))
         if self.facts is not None:
-            name = output.one_line(f"  {self.facts.job.workspace}/{self.facts.job.action}")
-            parts.append(Content.assemble((name, "bold")))
+            room = self.size.width - sum(part.cell_length for part in parts) - 3
+            name = short_name(self.facts.job.workspace, self.facts.job.action, room)
+            parts.append(Content.assemble((f"  {name}", "bold")))
         self.query_one("#tabs", Static).update(Content("").join(parts))
+
+    def _about_log(self) -> str:
+        log = self.log_pane
+        if log.needle:
+            number, count = log.found
+            if number or not count:
+                return f" hit {number} of {count}" if count else " no hit"
+            return f" {count} hit{'' if count == 1 else 's'}"
+        return " ↓ follows" if log.follows and log.lines else ""

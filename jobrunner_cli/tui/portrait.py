@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from textwrap import wrap
 
 from rich.style import Style
 from rich.text import Text
@@ -16,50 +18,69 @@ from jobrunner_cli.tui.listing import Grouping, Head
 
 _NAMES = 10
 _BAR = 12
+#: Columns that a text has at least, however narrow the pane is, and at most where nothing says how wide that is.
+_LEAST_COLUMNS, _MOST_COLUMNS = 20, 200
 
 
-def details(facts: Facts, now: float) -> Text:
-    """State, why, what runs, times, the timeline, and what it used."""
+def details(facts: Facts, now: float, width: int) -> Text:
+    """State, why, what runs, times, the timeline, and what it used, in so many columns."""
     job = facts.job
     text = Text()
     text.append(f" {theme.glyph(job.status_code)} {theme.word(job.status_code)} ", chip(job.status_code))
     text.append(f" {output.one_line(f'{job.workspace}/{job.action}')}\n", "bold")
-    _pair(text, "message", job.status_message or "")
+
+    def pair(name: str, value: str) -> None:
+        _pair(text, name, value, width)
+
+    pair("message", job.status_message or "")
     if facts.outcome is not None and facts.outcome.hint:
-        _pair(text, "hint", facts.outcome.hint)
-    _pair(text, "why", "\n".join(facts.reasons))
-    _pair(text, "printed", "\n".join(facts.last_words))
-    awaited = facts.awaited if state_of(job.status_code) is State.PENDING else ()
-    for n, (_, name, code) in enumerate(awaited):
-        _pair(text, "waits for" if n == 0 else "", f"{theme.glyph(code)} {name}: {theme.word(code)}", always=True)
+        pair("hint", facts.outcome.hint)
+    pair("why", "\n".join(facts.reasons))
+    pair("printed", "\n".join(facts.last_words))
+    if facts.expected_start is not None:
+        pair("starts", "soon" if facts.expected_start < 1 else f"in about {output.duration(facts.expected_start)}")
+    pair("waits for", "\n".join(_awaited(facts)))
     if facts.kept is not None:
-        _pair(text, "kept", f"{facts.kept}\nKill with removal takes it away")
-    _pair(text, "time", _times(facts, now))
-    _usage(text, facts)
-    _timeline(text, facts, now)
+        pair("kept", f"{facts.kept}\nKill with removal takes it away")
+    pair("time", _times(facts, now))
+    for name, values in _usage(facts):
+        pair(name, values)
+    _timeline(text, facts, now, width)
     text.append("\n")
-    _pair(text, "id", job.id)
-    _pair(text, "request", job.job_request_id)
-    _pair(text, "code", f"{job.action_repo_url or job.repo_url}\nat {job.action_commit or job.commit}")
-    _pair(text, "command", job.run_command or "")
-    _pair(text, "needs", ", ".join(job.requires_outputs_from))
-    _pair(text, "database", (job.database_name or "") if job.requires_db else "")
-    _pair(text, "image", job.image_id or "")
+    pair("id", job.id)
+    pair("request", job.job_request_id)
+    pair("code", f"{job.action_repo_url or job.repo_url}\nat {job.action_commit or job.commit}")
+    pair("command", job.run_command or "")
+    pair("needs", ", ".join(job.requires_outputs_from))
+    pair("database", (job.database_name or "") if job.requires_db else "")
+    pair("image", job.image_id or "")
     if facts.outcome is not None:
-        _pair(text, "exit code", str(facts.outcome.exit_code))
-    _pair(text, "restarts", str(job.restarts or ""))
-    _pair(text, "log", str(facts.log or ""))
+        pair("exit code", str(facts.outcome.exit_code))
+    pair("restarts", str(job.restarts or ""))
+    pair("log", str(facts.log or ""))
     return text
+
+
+def _awaited(facts: Facts) -> list[str]:
+    """The jobs that it still waits for."""
+    if state_of(facts.job.status_code) is not State.PENDING:
+        return []
+    return [
+        f"{theme.glyph(code)} {name}: {theme.word(code)}"
+        for _, name, code in facts.awaited
+        if state_of(code) is not State.SUCCEEDED
+    ]
 
 
 def group(head: Head, grouping: Grouping, marked: int) -> Text:
     """What is below a group's head, by state, and what the keys act on there."""
     text = Text()
     text.append(f" {grouping} {output.one_line(head.name)}\n", "bold")
+    _pair(text, "workspace", head.workspace, _MOST_COLUMNS)
     for state in State:
         if head.counts.get(state):
             blocked = f" ({head.blocked:,} blocked)" if state is State.PENDING and head.blocked else ""
-            _pair(text, state.value, f"{head.counts[state]:,}{blocked}")
+            _pair(text, state.value, f"{head.counts[state]:,}{blocked}", _MOST_COLUMNS)
     text.append("\n")
     if marked:
         text.append(f"keys act on the {marked:,} marked {'job' if marked == 1 else 'jobs'}")
@@ -70,12 +91,16 @@ def group(head: Head, grouping: Grouping, marked: int) -> Text:
     return text
 
 
-def _pair(text: Text, name: str, value: str, *, always: bool = False) -> None:
-    if not value and not always:
-        return
-    for n, line in enumerate(value.splitlines() or [""]):
+def _pair(text: Text, name: str, value: str, width: int) -> None:
+    """A name, and beside it what there is to say, in the column of its own also where that takes several lines."""
+    lines = [part for line in value.splitlines() for part in _wrapped(output.one_line(line), width - _NAMES)]
+    for n, line in enumerate(lines):
         text.append(f"{name if n == 0 else '':<{_NAMES}}", "dim")
-        text.append(f"{output.one_line(line)}\n")
+        text.append(f"{line}\n")
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return wrap(line, max(_LEAST_COLUMNS, width), break_on_hyphens=False) or [""]
 
 
 def _times(facts: Facts, now: float) -> str:
@@ -87,7 +112,8 @@ def _times(facts: Facts, now: float) -> str:
         parts.append(f"ended {_moment(job.completed_at, now)}")
     if job.started_at is not None:
         word = "ran" if job.completed_at is not None else "has run"
-        parts.append(f"{word} for {output.duration((job.completed_at or now) - job.started_at)}")
+        usually = "" if facts.usual is None or job.completed_at is not None else f", usually {_span(facts.usual)}"
+        parts.append(f"{word} for {output.duration((job.completed_at or now) - job.started_at)}{usually}")
     return "\n".join(parts)
 
 
@@ -100,20 +126,19 @@ def _moment(at: float, now: float) -> str:
         return f"at {at}"
 
 
-def _usage(text: Text, facts: Facts) -> None:
-    kinds = (("cpu", "cpu_", " %"), ("memory", "mem_mb_", " MiB"))
-    for name, prefix, unit in kinds:
+def _usage(facts: Facts) -> Iterator[tuple[str, str]]:
+    for name, prefix, unit in (("cpu", "cpu_", " %"), ("memory", "mem_mb_", " MiB")):
         found = [
             f"{word} {value:,.0f}{unit}"
             for word, key in (("now", "sample"), ("mean", "mean"), ("peak", "peak"))
             if isinstance(value := facts.usage.get(prefix + key), int | float)
             and (key != "sample" or facts.job.status_code in ACTIVE_CODES)
         ]
-        _pair(text, name, ", ".join(found))
+        yield name, ", ".join(found)
 
 
-def _timeline(text: Text, facts: Facts, now: float) -> None:
-    """Each step with the time that it took, as a bar against the longest."""
+def _timeline(text: Text, facts: Facts, now: float, width: int) -> None:
+    """Each step with the time that it took, as a bar against the longest, and its cause, below it if need be."""
     history = facts.history
     if not history:
         return
@@ -127,13 +152,18 @@ def _timeline(text: Text, facts: Facts, now: float) -> None:
     text.append("\n")
     for n, (entry, span) in enumerate(zip(history, spans, strict=True)):
         over = n == len(history) - 1 and not open_end
-        text.append(time.strftime("%H:%M:%S ", time.localtime(entry.at / 1e9)), "dim")
-        text.append(f" {theme.glyph(entry.to_code)} {theme.word(entry.to_code)} ", chip(entry.to_code))
+        line = Text(time.strftime("%H:%M:%S ", time.localtime(entry.at / 1e9)), "dim")
+        line.append(f" {theme.glyph(entry.to_code)} {theme.word(entry.to_code)} ", chip(entry.to_code))
         if not over:
             bar = "━" * max(1, round(_BAR * span / longest)) if span >= 1 else ""
-            text.append(f" {bar} {_span(span)}", "dim")
-        if entry.cause and entry.cause != "made":
-            text.append(f"  {output.one_line(entry.cause)}", "dim italic")
+            line.append(f" {bar} {_span(span)}", "dim")
+        text.append_text(line)
+        cause = output.one_line(entry.cause) if entry.cause and entry.cause != "made" else ""
+        if cause and line.cell_len + 2 + len(cause) <= width:
+            text.append(f"  {cause}", "dim italic")
+        elif cause:
+            for part in _wrapped(cause, width - _NAMES):
+                text.append(f"\n{'':{_NAMES}}{part}", "dim italic")
         text.append("\n")
 
 

@@ -13,7 +13,7 @@ from jobrunner_cli.tui.registry import Keys, resolve
 
 #: What the file calls a preference -> its field.
 _FIELDS = {"theme": "theme", "group": "grouping", "sort": "sorting", "hide_finished": "hide_finished"}
-_SHORT_KEYS = {"/": "slash", "?": "question_mark", "esc": "escape", " ": "space"}
+_SHORT_KEYS = {"/": "slash", "-": "minus", "?": "question_mark", "esc": "escape", " ": "space"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,15 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("mark", "space", "Mark", "Mark or unmark the job and go to the next one", _J, footer=20),
     _entry("mark_all", "A", "Mark all", "Mark every job that the list shows", _J),
     _entry("unmark", "u", "Unmark", "Forget all marks", _J, footer=21),
+    _entry(
+        "go_to_cause",
+        "b",
+        "Blocker",
+        "Go to the job that has to move first, or whose failure ended this one",
+        _J,
+        footer=8,
+    ),
+    _entry("copy_id", "y", "Copy id", "Copy the ids of these jobs to the terminal's clipboard", _J, footer=46),
     _entry("add_job", "a", "Add", "Ask for actions of a study", _B, changes=True, footer=15),
     _entry("pause_backend", "P", "Pause all", "Pause the backend: nothing new starts", _B, changes=True),
     _entry("resume_backend", "P", "Resume all", "End the pause of the backend", _B, changes=True, footer=1),
@@ -92,7 +101,8 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("sort", "s", "Sort", "Sort by activity, age, run time, state, name, CPU or memory", _L, footer=32),
     _entry("group", "g", "Group", "Group by workspace, by request, or not at all", _L, footer=31),
     _entry("fold", "enter", "Fold", "Fold or unfold the group under the cursor", _L, footer=5),
-    _entry("clear", "escape", "Clear", "Leave the search, the filter or the marks", _L),
+    _entry("fold_all", "minus", "Fold all", "Fold all groups, or unfold them", _L, footer=35),
+    _entry("clear", "escape", "Clear", "Leave the search, the filter or the marks", _L, footer=3),
     _entry("switch", "tab", "Switch", "Go from the list to the pane and back", _P, footer=45),
     _entry("tab_details", "1", "Details", "Show everything about the job", _P),
     _entry("tab_log", "2", "Log", "Show what the job printed", _P, footer=40),
@@ -101,7 +111,8 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("open_output", "o", "Open", "Open the chosen output (there Enter, too), text in $PAGER", _P, footer=6),
     _entry("copy_output", "C", "Copy", "Copy the chosen output to a file or a directory", _P, changes=True, footer=7),
     _entry("enlarge", "z enter", "Zoom", "Give the pane the whole screen, or the list", _P, footer=43),
-    _entry("follow", "F", "Follow", "Keep to the end of the log, or stay", _P, footer=6),
+    _entry("follow", "F", "Follow", "Keep to the end of the log", _P, footer=6),
+    _entry("stay", "F", "Stay", "Stay at these lines of the log", _P, footer=6),
     _entry("search", "ctrl+f", "Search", "Search the log", _P, at_once=True, footer=7),
     _entry("next_hit", "n", "Next", "Go to the next hit in the log", _P, footer=8),
     _entry("previous_hit", "N", "Previous", "Go to the hit before", _P),
@@ -110,16 +121,22 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("help", "question_mark f1", "Help", "Show this page", _G, footer=50),
     _entry("command_palette", "ctrl+p", "Palette", "Find anything by its name", _G, footer=51),
     _entry("next_theme", "t", "Theme", "Change the colours of everything but the legend", _G),
+    _entry("suspend", "ctrl+z", "Suspend", "Step aside for the shell; its fg comes back here", _G),
     _entry("leave", "q ctrl+c", "Quit", "Leave; nothing that runs is touched", _G, footer=52),
 )
 
 BY_NAME: Mapping[str, Entry] = {entry.name: entry for entry in ENTRIES}
 
 #: Of these only one does something at a time, so that they may have the same key.
-_OPPOSITES = ({"pause_backend", "resume_backend"}, {"pause_workspace", "resume_workspace"})
+_OPPOSITES = (
+    {"pause_backend", "resume_backend"},
+    {"pause_workspace", "resume_workspace"},
+    {"follow", "stay"},
+)
 
 _SHOWN = {
     "slash": "/",
+    "minus": "-",
     "question_mark": "?",
     "escape": "Esc",
     "space": "Space",

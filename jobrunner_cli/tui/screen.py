@@ -23,6 +23,7 @@ from jobrunner_cli.tui.conditions import CONDITIONS
 from jobrunner_cli.tui.foot import KeyLine, LegendLine
 from jobrunner_cli.tui.listing import Wanted, is_group
 from jobrunner_cli.tui.logfeed import LogFeed
+from jobrunner_cli.tui.logpane import LogPane
 from jobrunner_cli.tui.news import Chosen, Done, EngineSeen, Listed, LogEnded, LogRead, Stood, Troubled
 from jobrunner_cli.tui.outputspane import OutputsPane
 from jobrunner_cli.tui.pane import Pane, Tab
@@ -41,6 +42,8 @@ _REST = 0.2
 class MainScreen(Screen[None]):
     """List, pane, head and foot."""
 
+    #: What is typed before all is there is for the list, not for the first field.
+    AUTO_FOCUS = "#table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             ",".join(entry.keys), f"do('{entry.name}')", entry.label, id=entry.name, show=False, priority=entry.at_once
@@ -112,7 +115,9 @@ class MainScreen(Screen[None]):
 
     def _empty(self, news: Listed) -> str:
         if not news.wanted.narrows:
-            return "" if news.listing.total else "There are no jobs."
+            key = "" if self.view.read_only else self.view.keys.shown("add_job")
+            how = f"  ({key} adds some)" if key else ""
+            return "" if news.listing.total else f"There are no jobs yet.{how}"
         key = self.view.keys.shown("clear")
         how = f"  ({key} clears)" if key else ""
         return f"No job matches: {output.one_line(news.wanted.restriction)}{how}"
@@ -250,6 +255,11 @@ class MainScreen(Screen[None]):
     def search_next(self) -> None:
         """Enter goes to the next hit."""
         self.pane.log_pane.next_hit(1)
+
+    @on(LogPane.Changed)
+    def log_changed(self) -> None:
+        """Other keys do something now."""
+        self.show_foot()
 
     def on_descendant_focus(self) -> None:
         """Other keys do something now."""

@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from jobrunner_cli.engine.states import State
 from jobrunner_cli.engine.store.overview import Brief
-from jobrunner_cli.tui.cells import Columns, Looks, fit, head_line, job_line, title
+from jobrunner_cli.tui.cells import Columns, Looks, age, fit, head_line, job_line, title
 from jobrunner_cli.tui.listing import Grouping, Listing, is_group
 from jobrunner_cli.tui.looks import looks_of, under_cursor
 
@@ -70,7 +70,10 @@ class JobTable(ScrollView, can_focus=True):
         self._columns = Columns(name=20, full_names=False)
         self._line_of_cursor = 0
         self._looks: Looks | None = None
+        self._ticked = time.time()
         self._longest = 10
+        #: a line that the cursor goes to once it is there
+        self._awaited: str | None = None
         #: what an empty list says
         self._note = ""
 
@@ -97,6 +100,8 @@ class JobTable(ScrollView, can_focus=True):
             self.post_message(self.MarksChanged())
         self._longest = self._longest_name()
         self._arrange()
+        if self._awaited in listing.index:
+            self.cursor, self._awaited = self._awaited, None
         line = listing.index.get(self.cursor or "")
         if line is None:
             line = min(self._line_of_cursor, len(listing.keys) - 1)
@@ -171,6 +176,11 @@ class JobTable(ScrollView, can_focus=True):
         if line is not None:
             self._go(line)
 
+    def go_to_soon(self, key: str) -> None:
+        """Put the cursor on a line as soon as the list has it, if it ever does."""
+        self._awaited = None if key in self.listing.index else key
+        self.go_to(key)
+
     # Drawing.
 
     def render_line(self, y: int) -> Strip:
@@ -212,15 +222,16 @@ class JobTable(ScrollView, can_focus=True):
         super().notify_style_update()
 
     def _tick(self) -> None:
-        """The clocks of the running jobs that are in sight go on."""
+        """The clocks of the running jobs that are in sight go on, and so do ages that are others now."""
+        before, self._ticked = self._ticked, time.time()
         top = self.scroll_offset.y
         for y, key in enumerate(self.listing.keys[top : top + max(0, self.size.height - 1)]):
             job = self._jobs.get(key)
-            if job is not None and (job.state is State.RUNNING or time.time() - job.created_at < 3600):
+            if job is not None and (job.state is State.RUNNING or age(job, before) != age(job, self._ticked)):
                 self.refresh(Region(0, y + 1, self.size.width, 1))
 
     def _longest_name(self) -> int:
-        full = self.grouping is not Grouping.WORKSPACE
+        full = self.grouping is Grouping.FLAT
         longest = 0
         for key in self.listing.keys[:5000]:
             job = self._jobs.get(key)

@@ -35,7 +35,7 @@ def workdir(tmp_path: Path) -> Path:
 
 def test_jobs_are_shown_with_state_name_times_and_message(workdir: Path):
     async def test(view: View) -> None:
-        await view.shows("● executing", "plot", "✘ exit error", "◌ no worker", "✔ succeeded", "1h 59m", "3d 0h")
+        await view.shows("● executing", "plot", "✘ exit error", "◌ no worker", "✔ succeeded", "1h 59m", "3d")
         await view.shows("workspace ws", "4 jobs, 1 pending, 1 running, 1 succeeded, 1 failed, 1 blocked")
         await view.shows("exit code 3")
 
@@ -236,7 +236,7 @@ def test_the_footer_has_only_keys_that_do_something_now(workdir: Path):
 
         await view.shows("c Cancel")
         assert "Retry" not in foot()
-        assert "Fold" not in foot()
+        assert "Enter Fold" not in foot()
         await view.press("down", "down")
         assert view.main.table.cursor == "bbbb"
         assert "R Retry" in foot()

@@ -94,6 +94,8 @@ class LiveView(App[None]):
         if self._has_few_colours and "theme" not in self._preferences.said:
             self._preferences = replace(self._preferences, theme=_PLAIN_THEME)
         self.theme = self._preferences.theme
+        # What the shell has left on the screen is drawn over.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         for number in (signal.SIGTERM, signal.SIGHUP):
             # Only the main thread hears signals.
             with suppress(NotImplementedError, RuntimeError, ValueError):

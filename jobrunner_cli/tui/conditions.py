@@ -125,7 +125,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "sort": _has_jobs,
     "legend": _has_jobs,
     "finished": _has_jobs,
-    "fold_all": lambda screen: bool(screen.table.listing.heads),
+    "fold_all": lambda screen: bool(screen.table.listing.heads) and not _is_typing(screen),
     "clear": _can_clear,
     "go_to_cause": _has_cause,
     "copy_id": lambda screen: bool(screen.table.touched()),

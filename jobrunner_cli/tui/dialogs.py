@@ -62,8 +62,11 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
                 yield Button(f"{no} (n)", id="no", compact=True)
 
     def on_mount(self) -> None:
-        """No is what Enter means at first, where something is ended."""
+        """No is what Enter means at first, where something is ended; only the box is of use where nothing is, without it."""
         self._show(self._found)
+        if self._found.operation is Operation.KILL and not any(step.touches for step in self._found.steps):
+            self.query_one("#cleanup").focus()
+            return
         ends = self._found.operation in {Operation.CANCEL, Operation.KILL}
         self.query_one("#no" if ends else "#yes", Button).focus()
 

@@ -54,6 +54,8 @@ class LogPane(ScrollView, can_focus=True):
         self.note = ""
         self.needle = ""
         self._hit: int | None = None
+        #: the line at the top when the search began: what is typed next narrows it down, and goes no further
+        self._search_from = 0
         #: which hit it is at, of how many there were when that was looked for
         self.found = (0, 0)
         self.dropped = 0
@@ -128,12 +130,13 @@ class LogPane(ScrollView, can_focus=True):
         self._keep_to_the_end()
 
     def search(self, needle: str) -> int:
-        """Go to the first line, from the top of the screen on, that has this in it; returns how many have."""
+        """Go to the first line that has this in it, from where the search began on; returns how many have."""
+        if not self.needle:
+            self._search_from = self._line_at(self.scroll_offset.y)
         self.needle, self._hit = needle.lower(), None
         hits = self._hits()
         if hits:
-            top = self._line_at(self.scroll_offset.y)
-            self._go_to(next((line for line in hits if line >= top), hits[0]))
+            self._go_to(next((line for line in hits if line >= self._search_from), hits[0]))
         self._say_found(hits)
         self.refresh()
         return len(hits)

@@ -59,6 +59,11 @@ class OutputsPane(ScrollView, can_focus=True):
         self._arrange()
 
     @property
+    def columns(self) -> int:
+        """How many columns there are for a line."""
+        return max(8, self.scrollable_content_region.width - len(_POINTER))
+
+    @property
     def chosen(self) -> str | None:
         """The path of the chosen output: the first one unless another was chosen; None if there are none."""
         return self._chosen if self._chosen in self._starts else next(iter(self._starts), None)
@@ -71,7 +76,7 @@ class OutputsPane(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def _arrange(self) -> None:
-        width = max(8, self.scrollable_content_region.width - len(_POINTER))
+        width = self.columns
         self._rows = []
         for line, path in self._lines:
             parts = [line] if line.cell_len <= width else line.wrap(self.app.console, width, overflow="fold")

@@ -37,6 +37,8 @@ class Pane(Vertical):
         self.tab = tab
         self.facts: Facts | None = None
         self.group: Text | None = None
+        #: the graph has not been drawn since another job or tab was chosen
+        self._is_new_graph = True
 
     def compose(self) -> ComposeResult:
         """The tabs, what they show, and the field of the search."""
@@ -71,6 +73,7 @@ class Pane(Vertical):
         self.facts, self.group = facts, None
         self.query_one(ContentSwitcher).current = f"pane-{self.tab}"
         if other:
+            self._is_new_graph = True
             self.outputs_pane.choose(None)
             for name in ("#pane-details", "#pane-graph", "#pane-outputs"):
                 self.query_one(name).scroll_to(0, 0, animate=False)
@@ -87,6 +90,7 @@ class Pane(Vertical):
     def go_to(self, tab: Tab) -> None:
         """Show another tab."""
         self.tab = tab
+        self._is_new_graph = True
         if self.group is None:
             self.query_one(ContentSwitcher).current = f"pane-{tab}"
         self._show_tabs()
@@ -122,15 +126,24 @@ class Pane(Vertical):
                 self.query_one("#details", Static).update(portrait.details(self.facts, time.time(), width))
             case Tab.GRAPH:
                 width = max(20, self.query_one("#pane-graph").scrollable_content_region.width - 1)
-                self.query_one("#graph", Static).update(portrait.graph(self.facts, width))
+                graph = portrait.graph(self.facts, width)
+                self.query_one("#graph", Static).update(graph)
+                if self._is_new_graph:
+                    self._is_new_graph = False
+                    self.call_after_refresh(self._go_to_here, portrait.line_of_here(graph))
             case Tab.OUTPUTS:
-                self.outputs_pane.show(portrait.outputs(self.facts))
+                self.outputs_pane.show(portrait.outputs(self.facts, self.outputs_pane.columns))
             case Tab.LOG:
                 pass
 
     @on(LogPane.Changed)
     def _log_changed(self) -> None:
         self._show_tabs()
+
+    def _go_to_here(self, line: int) -> None:
+        """Bring the job itself into sight in a graph that is larger than the pane."""
+        place = self.query_one("#pane-graph")
+        place.scroll_to(y=max(0, line - place.size.height // 2), animate=False)
 
     def _show_tabs(self) -> None:
         """The tabs, what is to be known about the log, and the job, as far as there is room for its name."""
@@ -144,7 +157,7 @@ class Pane(Vertical):
         if self.facts is not None:
             room = self.size.width - sum(part.cell_length for part in parts) - 3
             name = short_name(self.facts.job.workspace, self.facts.job.action, room)
-            parts.append(Content.assemble((f"  {name}", "bold")))
+            parts.append(Content.assemble((f"  {name}" if name else "", "bold")))
         self.query_one("#tabs", Static).update(Content("").join(parts))
 
     def _about_log(self) -> str:
@@ -152,6 +165,6 @@ class Pane(Vertical):
         if log.needle:
             number, count = log.found
             if number or not count:
-                return f" hit {number} of {count}" if count else " no hit"
+                return f" hit {number:,}/{count:,}" if count else " no hit"
             return f" {count} hit{'' if count == 1 else 's'}"
         return " ↓ follows" if log.follows and log.lines else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from rich.style import Style
 from rich.text import Text
@@ -16,8 +17,15 @@ from jobrunner_cli.tui.cells import chip
 from jobrunner_cli.tui.facts import Facts
 from jobrunner_cli.tui.listing import Grouping, Head
 
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.output_files import OutputFile
+
 _NAMES = 10
+#: Columns for the size of an output, its level and its rows and columns.
+_ABOUT_OUTPUT = 46
 _BAR = 12
+#: Beside the job itself in its graph.
+_HERE = "◂"
 #: Columns that a text has at least, however narrow the pane is, and at most where nothing says how wide that is.
 _LEAST_COLUMNS, _MOST_COLUMNS = 20, 200
 
@@ -171,10 +179,10 @@ def _span(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else output.duration(seconds)
 
 
-def outputs(facts: Facts) -> list[tuple[Text, str | None]]:
+def outputs(facts: Facts, width: int) -> list[tuple[Text, str | None]]:
     """The files of a job with their levels and sizes, what was held back and why, and what matched nothing.
 
-    Line by line, each with the path of the output that it is about.
+    Line by line, each with the path of the output that it is about; in less than enough columns a path has its own.
     """
     job, outcome = facts.job, facts.outcome
     lines: list[tuple[Text, str | None]] = []
@@ -188,15 +196,15 @@ def outputs(facts: Facts) -> list[tuple[Text, str | None]]:
     if facts.newer is not None:
         say(f"A newer job of this action, {facts.newer}, may have replaced these files.", "italic")
     shapes = {stored.path: (stored.row_count, stored.col_count) for stored in outcome.outputs} if outcome else {}
-    width = min(max((len(file.path) for file in facts.files), default=0), 60)
+    longest = min(max((len(file.path) for file in facts.files), default=0), 60)
     for file in facts.files:
-        size = "" if file.size is None else output.size(file.size)
-        line = Text(f"{output.one_line(file.path):<{width}}  ")
-        line.append(f"{size:>10}  {file.level.replace('_', ' ')}", "dim")
-        rows, columns = shapes.get(file.path, (None, None))
-        if rows is not None:
-            line.append(f"  {rows} × {columns}", "dim")
-        lines.append((line, file.path))
+        path = output.one_line(file.path)
+        about = _about_output(file, *shapes.get(file.path, (None, None)))
+        if longest + 2 + _ABOUT_OUTPUT <= width:
+            lines.append((Text.assemble(f"{path:<{longest}}  ", (about, "dim")), file.path))
+        else:
+            say(path, path=file.path)
+            say(about, "dim", file.path)
         if file.held_back:
             say(f"◌ held back: {output.one_line(file.held_back)}", _blocked(), file.path)
     if job.outputs:
@@ -215,6 +223,12 @@ def outputs(facts: Facts) -> list[tuple[Text, str | None]]:
     return lines
 
 
+def _about_output(file: OutputFile, rows: int | None, columns: int | None) -> str:
+    size = "" if file.size is None else output.size(file.size)
+    shape = "" if rows is None else f"  {rows:,} × {columns}"
+    return f"{size:>10}  {file.level.replace('_', ' ')}{shape}"
+
+
 def _blocked() -> Style:
     found = theme.colours(StatusCode.WAITING_PAUSED)
     return Style(color=found.text, bgcolor=found.background)
@@ -228,7 +242,7 @@ def graph(facts: Facts, width: int) -> Text:
     around = facts.around
     marks = {name: Mark(glyph="·", word="no job yet") for name in around.needs}
     for name, code in around.codes.items():
-        here = " ◂" if name == facts.job.action else ""
+        here = f" {_HERE}" if name == facts.job.action else ""
         marks[name] = Mark(glyph=theme.glyph(code), word=f"{theme.word(code)}{here}", style=str(chip(code)))
     try:
         lines = drawing(around.needs, marks, width=width) or listing(around.needs, marks, width=width)
@@ -242,3 +256,8 @@ def graph(facts: Facts, width: int) -> Text:
     if around.left_out:
         text.append(f"and {around.left_out} more actions\n", "dim italic")
     return text
+
+
+def line_of_here(graph: Text) -> int:
+    """The line of a graph in which the job itself is; the first one if it is not there."""
+    return next((number for number, line in enumerate(graph.plain.split("\n")) if _HERE in line), 0)

@@ -77,7 +77,7 @@ ENTRIES: tuple[Entry, ...] = (
         "go_to_cause",
         "b",
         "Blocker",
-        "Go to the job that has to move first, or whose failure ended this one",
+        "Go to the job that holds it up, or whose failure ended it",
         _J,
         footer=8,
     ),

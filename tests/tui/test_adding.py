@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input, SelectionList
 
 from jobrunner_cli.engine.store.database import connect
@@ -43,6 +44,18 @@ async def form(view: View, repo: Path | str) -> AddJob:
     assert isinstance(screen, AddJob)
     screen.query_one("#repo", Input).value = str(repo)
     return screen
+
+
+def test_what_is_typed_ahead_is_planned(tmp_path: Path, study: StudyRepository):
+    async def test(view: View) -> None:
+        screen = await form(view, study.path)
+        await view.shows("[ ] run_all", "[ ] extract", "[ ] report", "[ ] Run what they need again, too")
+        screen.query_one(SelectionList).focus()
+        for key in ("down", "space", "ctrl+s"):
+            view.app.post_message(events.Key(key, " " if key == "space" else None))
+        await view.shows("1 new job in workspace test", "[x] extract", "[ ] report")
+
+    watching(settings_at(tmp_path), test)
 
 
 def test_actions_are_read_planned_and_submitted(tmp_path: Path, study: StudyRepository):

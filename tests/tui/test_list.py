@@ -6,13 +6,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual.color import Color
 
 from jobrunner_cli.engine.states import Legend, StatusCode
 from jobrunner_cli.engine.store import changes
 from jobrunner_cli.engine.store.database import connect
 from jobrunner_cli.engine.store.mapper import insert
 from jobrunner_cli.engine.store.queries import job_by_id
+from jobrunner_cli.tui.foot import KeyLine
 from jobrunner_cli.tui.listing import Grouping, Sorting, group_key
+from jobrunner_cli.tui.looks import LEAST_CONTRAST, contrast, looks_of
 from support.live_view import View, a_job, settings_at, watching
 from support.store import new_database
 
@@ -105,8 +108,10 @@ def test_a_field_that_is_typed_in_leaves_other_keys_to_the_foot(workdir: Path):
         await view.shows("c Cancel", "? Help")
         await view.press("slash")
         await view.shows("Esc Clear", "Enter To list", "F1 Help")
+        await view.press("minus", *"extract")
+        await view.until(lambda: "eeee" not in view.listed(), "all but one")
         foot = view.text().splitlines()[-1]
-        assert not any(word in foot for word in ("Cancel", "Kill", "Zoom", "Quit", "Legend")), foot
+        assert not any(word in foot for word in ("Cancel", "Kill", "Zoom", "Quit", "Legend", "Fold")), foot
         await view.press("escape")
         await view.shows("c Cancel", "? Help")
 
@@ -281,6 +286,89 @@ def test_every_theme_leaves_the_legend_as_it_is(workdir: Path):
             picture = view.app.export_screenshot()
             for colour in ("#00397a", "#ffdf75", "#b6093d"):
                 assert colour in picture, theme
+
+    watching(settings_at(workdir), test)
+
+
+def test_every_theme_lets_one_read_the_line_under_the_cursor_and_the_keys(workdir: Path):
+    async def test(view: View) -> None:
+        keys = view.main.query_one(KeyLine)
+        for theme in view.app.available_themes:
+            view.app.theme = theme
+            await view.pilot.pause()
+            for style in (looks_of(view.main.table).cursor, keys.rich_style + keys.link_style):
+                if style.color is None or style.color.is_default:
+                    # The terminal's own text, turned round or on the terminal's own ground.
+                    assert style.reverse or style.bgcolor is None or style.bgcolor.is_default, theme
+                else:
+                    text, ground = (Color.from_rich_color(each) for each in (style.color, style.bgcolor))
+                    assert contrast(text, ground) >= LEAST_CONTRAST, (theme, style)
+
+    watching(settings_at(workdir), test)
+
+
+def test_all_groups_are_folded_and_unfolded_at_once(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("minus")
+        await view.until(lambda: view.main.table.listing.keys == (group_key("ws"), group_key("other")), "two heads")
+        await view.press("minus")
+        await view.until(lambda: len(view.listed()) == 5, "all jobs")
+
+    watching(settings_at(workdir), test)
+
+
+def test_ids_are_copied_to_the_clipboard(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("y")
+        assert view.app.clipboard == "cccc"
+        await view.press("space", "space", "y")
+        assert view.app.clipboard == "cccc\ndddd"
+        await view.shows("2 ids")
+
+    watching(settings_at(workdir), test)
+
+
+def test_a_long_workspace_leaves_its_action_to_be_read(tmp_path: Path):
+    long = "a-workspace-with-a-name-that-has-no-room-beside-the-action"
+    new_database(tmp_path, a_job("aaaa", S.SUCCEEDED, action="fit_model", workspace=long)).close()
+
+    async def test(view: View) -> None:
+        await view.press("g", "g")
+        await view.shows("…/fit_model")
+        await view.press("g", "g")
+        await view.shows("request", long)
+
+    watching(settings_at(tmp_path), test, size=(80, 24))
+
+
+def test_a_narrow_screen_has_all_counts_as_glyphs_and_whole_columns(workdir: Path):
+    async def test(view: View) -> None:
+        await view.shows("● 1   ○ 1   ◌ 1   ✔ 1   ✘ 1", "TIME  AGE", "1h 59m   2h")
+
+    watching(settings_at(workdir), test, size=(60, 20))
+
+
+def test_an_empty_list_says_what_makes_jobs_and_its_keys_do_nothing(tmp_path: Path):
+    new_database(tmp_path).close()
+
+    async def test(view: View) -> None:
+        await view.shows("There are no jobs yet.  (a adds some)")
+        assert "Filter" not in view.text().splitlines()[-1]
+        assert "Sort" not in view.text().splitlines()[-1]
+
+    watching(settings_at(tmp_path), test)
+
+
+def test_the_foot_says_how_to_leave_a_filter_or_marks(workdir: Path):
+    async def test(view: View) -> None:
+        await view.shows("c Cancel")
+        assert "Esc" not in view.text().splitlines()[-1]
+        await view.press("l")
+        await view.shows("Esc Clear")
+        await view.press("escape")
+        await view.hides("Esc Clear")
+        await view.press("space")
+        await view.shows("Esc Clear")
 
     watching(settings_at(workdir), test)
 

@@ -252,9 +252,9 @@ def test_the_palette_copies_one_too(workdir: Path):
     async def test(view: View) -> None:
         await in_the_list(view)
         await view.press("ctrl+p")
-        await view.shows("Copy the chosen output", "Show what the job printed")
+        await view.shows("Copy the chosen output", "Hide or show finished jobs")
         await view.press(*"Copy")
-        await view.hides("Show what the job printed")
+        await view.hides("Hide or show finished jobs")
         await view.press("enter")
         await view.until(lambda: isinstance(view.app.screen, CopyTo), "the dialog")
 

@@ -122,7 +122,7 @@ def test_a_log_is_shown_from_its_end_searched_and_wrapped(workdir: Path):
         await view.shows(r"red \x1b]0;title\x07end")
         assert log.lines[0] == "line 1 of the fit "
         await view.press("ctrl+f", *"line 7 of")
-        await view.shows("line 7 of the fit and so on")
+        await view.shows("line 7 of the fit and so on", "hit 1/1")
         assert not log.follows
         wrapped = log.virtual_size.height
         await view.press("escape", "w")
@@ -132,6 +132,75 @@ def test_a_log_is_shown_from_its_end_searched_and_wrapped(workdir: Path):
         await view.shows("exit_code: 3")
 
     watching(settings_at(workdir), test, first_job="bbbb", size=(100, 40))
+
+
+def test_hits_are_counted_and_those_far_to_the_right_are_brought_into_sight(workdir: Path):
+    async def test(view: View) -> None:
+        log = view.main.pane.log_pane
+        await view.press("2")
+        await view.until(lambda: log.lines, "the log")
+        await view.press("w", "tab", "home", "ctrl+f", *"line 2")
+        await view.shows("hit 1/111")
+        await view.press("enter", "enter")
+        await view.shows("hit 3/111")
+        # Each letter narrows it down from where the search began.
+        await view.press("escape", "end", *["pageup"] * 3, "ctrl+f", "l")
+        await view.until(lambda: log.found[0] > 1, "a hit in the middle")
+        first = log.found[0]
+        await view.press(*"ine")
+        await view.until(lambda: log.needle == "line", "all of the word")
+        assert log.found[0] == first
+        await view.press("escape", "ctrl+f", *"nowhere")
+        await view.shows("no hit")
+        log.extend(["x" * 300 + "far away"])
+        log.search("far away")
+        await view.shows("far away", "hit 1/1")
+
+    watching(settings_at(workdir), test, first_job="bbbb", size=(100, 40))
+
+
+def test_a_log_that_follows_says_so_and_one_that_is_empty_has_no_keys(workdir: Path):
+    async def test(view: View) -> None:
+        await view.press("2")
+        await view.until(lambda: view.main.pane.log_pane.lines, "the log")
+        await view.press("F")
+        await view.shows("↓ follows", "F Stay")
+        await view.press("F")
+        await view.shows("F Follow", "^F Search")
+        await view.hides("↓ follows")
+        view.main.table.go_to("cccc")
+        await view.shows("it has not started yet")
+        await view.hides("^F Search")
+        assert "F Follow" not in view.text()
+        assert "v Pager" not in view.text()
+
+    watching(settings_at(workdir), test, first_job="bbbb", size=(200, 40))
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_one_key_goes_to_the_job_that_holds_it_up(workdir: Path, narrowed: bool):
+    async def test(view: View) -> None:
+        await view.until(lambda: view.main.pane.facts, "the job in the pane")
+        if narrowed:
+            await view.press("slash", *"report", "enter")
+            await view.until(lambda: view.listed() == ["dddd"], "the one that fits")
+        await view.shows("b Blocker")
+        await view.press("b")
+        await view.until(lambda: view.main.table.cursor == "cccc", "the cursor at the blocker")
+        await view.shows("ws/extract", "is paused since")
+
+    watching(settings_at(workdir), test, first_job="dddd", size=(200, 50))
+
+
+def test_what_has_no_room_in_a_line_goes_on_in_its_column(workdir: Path):
+    async def test(view: View) -> None:
+        await view.shows("why       it needs extract (cccc)")
+        lines = view.text().splitlines()
+        first = next(n for n, line in enumerate(lines) if line.startswith(" why "))
+        assert lines[first + 1].startswith(" " * 11)
+        assert lines[first + 1][11] != " "
+
+    watching(settings_at(workdir), test, first_job="dddd", size=(60, 30))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

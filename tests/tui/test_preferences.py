@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def test_the_help_names_every_entry_with_its_keys():
     for entry in ENTRIES:
         assert entry.help in text
         assert shown_key(entry.keys[0]) in text
+
+
+def test_the_page_names_everything_that_a_key_can_be_given_to():
+    page = (Path(__file__).parents[2] / "docs" / "tui.md").read_text(encoding="utf-8")
+    (names,) = re.findall(r"Names: (.*?)\.\n\n", page, re.DOTALL)
+    assert re.findall(r"`(\w+)`", names) == [entry.name for entry in ENTRIES]
 
 
 def test_the_help_of_a_view_that_only_looks_has_no_actions_that_change():

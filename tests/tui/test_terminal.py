@@ -41,10 +41,14 @@ def hues(text: str) -> set[str]:
     return found
 
 
-def jobrunner(workdir: WorkDirectory, *words: str, after: str = "", **environment: str) -> Terminal:
-    """A terminal with a command in it."""
+def jobrunner(
+    workdir: WorkDirectory, *words: str, after: str = "", term: str | None = None, **environment: str
+) -> Terminal:
+    """A terminal with a command in it, to which it may say that it is another one than it is."""
     surroundings = {**os.environ, **workdir.settings, **environment}
-    return Terminal(workdir.base / "tmux", [sys.executable, "-m", "jobrunner_cli", *words], surroundings, after=after)
+    program = [] if term is None else ["env", "-u", "COLORTERM", f"TERM={term}"]
+    program += [sys.executable, "-m", "jobrunner_cli", *words]
+    return Terminal(workdir.base / "tmux", program, surroundings, after=after)
 
 
 @pytest.mark.parametrize("executor", ["process", pytest.param("docker", marks=pytest.mark.engine)])
@@ -179,13 +183,47 @@ def test_there_are_no_colours_where_nobody_wants_them(ended: WorkDirectory, term
     assert bool(hues(terminal.coloured_text())) is wanted
 
 
+def test_warnings_can_be_read_on_a_terminal_with_sixteen_colours(ended: WorkDirectory, terminals: list[Terminal]):
+    terminal = jobrunner(ended, "tui", term="xterm")
+    terminals.append(terminal)
+    terminal.shows("workspace test", "✔ succeeded", "NO SERVICE RUNS HERE")
+    before = terminal.coloured_text().partition("NO SERVICE RUNS HERE")[0]
+    numbers = [
+        int(number) for found in re.findall(r"\x1b\[([0-9;]*)m", before) for number in found.split(";") if number
+    ]
+    text = [number for number in numbers if 30 <= number <= 37 or 90 <= number <= 97][-1]
+    ground = [number for number in numbers if 40 <= number <= 47 or 100 <= number <= 107][-1]
+    assert ground in {43, 103}
+    assert text == 30
+
+
+def test_a_terminal_that_cannot_show_it_is_refused(ended: WorkDirectory, terminals: list[Terminal]):
+    terminal = jobrunner(ended, "tui", term="dumb", after="; echo code $?; sleep 100")
+    terminals.append(terminal)
+    terminal.shows("TERM=dumb cannot", "jobs ls shows the jobs", "code 2")
+
+
+def test_it_steps_aside_for_the_shell_and_comes_back(ended: WorkDirectory, terminals: list[Terminal]):
+    terminal = jobrunner(ended, "tui", after="; echo over")
+    terminals.append(terminal)
+    terminal.shows("workspace test", "✔ succeeded")
+    (view,) = terminal.children()
+    terminal.press("C-z")
+    until(lambda: Path(f"/proc/{view}/stat").read_text().rpartition(")")[2].split()[0] == "T", "a view that is stopped")
+    assert terminal.asked("#{alternate_on}") == "0"
+    os.kill(view, signal.SIGCONT)
+    terminal.shows("workspace test", "✔ succeeded")
+    terminal.press("2")
+    terminal.shows("line 500 of the log")
+
+
 def test_how_it_was_left_is_remembered_also_when_it_was_ended(
     ended: WorkDirectory, terminals: list[Terminal], tmp_path: Path
 ):
     place = {"XDG_STATE_HOME": str(tmp_path / "state")}
     terminal = jobrunner(ended, "tui", after=f"; {SAY_HOW_IT_IS}", **place)
     terminals.append(terminal)
-    terminal.shows("workspace test", "1 jobs by workspace")
+    terminal.shows("workspace test", "1 job by workspace")
     terminal.press("g", "f")
     terminal.shows("0 of 1: unfinished")
     (view,) = terminal.children()
@@ -196,7 +234,7 @@ def test_how_it_was_left_is_remembered_also_when_it_was_ended(
     terminals.append(terminal)
     terminal.shows("0 of 1: unfinished")
     terminal.press("f")
-    terminal.shows("▾ request", "1 jobs by request")
+    terminal.shows("▾ request", "1 job by request")
     terminal.press("q")
     until(lambda: not terminal.runs, "the end of the view")
     remembered = json.loads((tmp_path / "state/jobrunner/tui.json").read_text())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
 from jobrunner_cli.tui.deeds import Deeds
@@ -109,7 +110,10 @@ class LiveView(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What is done to each line before it is written."""
         filters = super().get_line_filters()
-        return [*filters, FewColours()] if self._has_few_colours else filters
+        if not self._has_few_colours:
+            return filters
+        # Of greys such a terminal has too few to tell one from another: without colours all is as the terminal has it.
+        return [*(NoColor() if isinstance(each, Monochrome) else each for each in filters), FewColours()]
 
     def on_unmount(self) -> None:
         """The threads end, what was asked for stays asked for; and what was chosen is remembered."""

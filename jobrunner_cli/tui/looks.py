@@ -18,7 +18,8 @@ from jobrunner_cli.tui.cells import Looks
 #: What large or bold text needs at least (WCAG 2.2, success criterion 1.4.3).
 LEAST_CONTRAST = 3.0
 _YELLOW = RichColor.parse(theme.COLOURS[Legend.BLOCKED].background).triplet
-_BLACK = Style(color="black")
+#: Not bold, which many of those terminals show as grey.
+_BLACK = Style(color="black", bold=False)
 
 
 def looks_of(widget: Widget) -> Looks:

@@ -197,6 +197,13 @@ def test_warnings_can_be_read_on_a_terminal_with_sixteen_colours(ended: WorkDire
     assert text == 30
 
 
+def test_without_colours_such_a_terminal_keeps_its_own(ended: WorkDirectory, terminals: list[Terminal]):
+    terminal = jobrunner(ended, "tui", term="xterm", NO_COLOR="1")
+    terminals.append(terminal)
+    terminal.shows("workspace test", "✔ succeeded", "NO SERVICE RUNS HERE", "? Help")
+    assert not COLOUR.findall(terminal.coloured_text())
+
+
 def test_a_terminal_that_cannot_show_it_is_refused(ended: WorkDirectory, terminals: list[Terminal]):
     terminal = jobrunner(ended, "tui", term="dumb", after="; echo code $?; sleep 100")
     terminals.append(terminal)

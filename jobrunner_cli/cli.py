@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import io
 import os
@@ -16,6 +17,8 @@ from jobrunner_cli.engine.errors import ExitCode, JobrunnerError
 
 #: Show Python's traceback of an error in place of its message.
 TRACEBACK_VARIABLE = "JOBRUNNER_TRACEBACK"
+#: What a stream does with characters that its encoding lacks.
+_PLAIN = "jobrunner-plain"
 
 
 def _entry(module: str, attribute: str, summary: str) -> Entry:
@@ -115,12 +118,26 @@ def main() -> NoReturn:
 
 def _prepare_streams() -> None:
     """Have streams that take everything that is written to them."""
+    codecs.register_error(_PLAIN, _in_ascii)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be text in any encoding, and not every terminal has the legend's glyphs.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors=_PLAIN)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors=_PLAIN)
     # A stream that was closed before the start is None.
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+
+
+def _in_ascii(problem: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for characters that a stream has not got: an ellipsis has a likeness, others are written as codes."""
+    if not isinstance(problem, UnicodeEncodeError):
+        raise problem
+    if problem.object[problem.start] == "…":
+        return "...", problem.start + 1
+    return codecs.lookup_error("backslashreplace")(
+        UnicodeEncodeError(problem.encoding, problem.object, problem.start, problem.start + 1, problem.reason)
+    )
 
 
 def _run() -> int:

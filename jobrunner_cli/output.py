@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.states import StatusCode
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _GAP = "  "
 #: A text that is cut to less than this says nothing any more.
 _LEAST = 8
+#: Columns below which sentences are not folded any more.
+_LEAST_PROSE = 20
 #: What the styles of a legend are on a terminal (ECMA-48, section 8.3.117).
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -37,15 +42,17 @@ class Column:
     yields: int | None = None
     #: how many characters it keeps then; with 0 it is left out before it says nothing any more
     least: int = 0
+    #: further turns at which it gives way once more, each with what it keeps then
+    further: tuple[tuple[int, int], ...] = ()
     #: its beginning stands for the whole, so it is cut without an ellipsis
     prefix: bool = False
 
 
 def table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
     """Rows as a table, one line each: fitted to a terminal, plain and uncut in a pipe."""
-    terminal = sys.stdout.isatty()
-    shown = columns if terminal else [column for column in columns if not column.ornament]
-    for pieces in lines(rows, shown, _terminal_width() if terminal else None):
+    fits = room()
+    shown = [column for column in columns if not column.ornament] if fits is None else columns
+    for pieces in lines(rows, shown, fits):
         print("".join(styled(text, style) for text, style in pieces))
 
 
@@ -79,24 +86,32 @@ def _spaced(pieces: Line) -> Line:
 
 def _give_way(widths: dict[int, int], columns: Sequence[Column], width: int) -> None:
     """Take from the widths what the terminal has not; a column that is left out goes altogether."""
-    yielding = sorted((n for n in widths if columns[n].yields is not None), key=lambda n: columns[n].yields or 0)
-    for n in yielding:
+    wished = dict(widths)
+    turns = [(turn, n, columns[n].least) for n in widths if (turn := columns[n].yields) is not None]
+    turns += [(turn, n, least) for n in widths for turn, least in columns[n].further]
+    for _, n, least in sorted(turns):
         excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - width
         if excess <= 0:
-            return
+            break
         left = widths[n] - excess
-        if columns[n].least:
-            widths[n] = max(left, min(columns[n].least, widths[n]))
+        if least:
+            widths[n] = max(left, min(least, widths[n]))
         elif left >= _LEAST and not columns[n].right:
             widths[n] = left
         else:
             del widths[n]
+    # What a column left that went altogether is for those that gave way before it, the most important one first.
+    for _, n, _ in sorted(turns, reverse=True):
+        rest = width - sum(widths.values()) - len(_GAP) * (len(widths) - 1)
+        if rest > 0 and n in widths:
+            widths[n] = min(wished[n], widths[n] + rest)
 
 
 def _fit(text: str, width: int, column: Column) -> str:
     """A text in exactly so many columns of the terminal."""
     if display_width(text) > width:
-        mark = "" if column.prefix else "…"
+        mark = "" if column.prefix else "…" if has_glyphs() else "..."
+        mark = mark[:width]
         text = beginning(text, width - len(mark)) + mark
     blanks = " " * (width - display_width(text))
     return blanks + text if column.right else text + blanks
@@ -139,11 +154,23 @@ def styled(text: str, style: str) -> str:
 
 def is_plain() -> bool:
     """Whether stdout takes nothing but ASCII for sure: its encoding lacks lines and glyphs, or its terminal is `dumb`."""
+    return not has_glyphs() or os.environ.get("TERM") == "dumb"
+
+
+def has_glyphs() -> bool:
+    """Whether the encoding of stdout has lines, glyphs and an ellipsis."""
     try:
-        "╭─┬▼✔".encode(sys.stdout.encoding or "ascii")
+        "╭─┬▼✔…".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
-        return True
-    return os.environ.get("TERM") == "dumb"
+        return False
+    return True
+
+
+def glyph(code: StatusCode) -> str:
+    """The legend's character for a code, as far as stdout has it."""
+    from jobrunner_cli import theme
+
+    return theme.glyph(code, plain=not has_glyphs())
 
 
 def width(in_a_pipe: int) -> int:
@@ -151,6 +178,11 @@ def width(in_a_pipe: int) -> int:
     import shutil
 
     return shutil.get_terminal_size((in_a_pipe, 24)).columns
+
+
+def room(indent: int = 0) -> int | None:
+    """The columns that are left on a terminal behind an indentation; None where nothing has to fit."""
+    return _terminal_width() - indent if sys.stdout.isatty() else None
 
 
 def pieces(found: Line) -> None:
@@ -177,15 +209,38 @@ def line(text: str = "") -> None:
     print(text)
 
 
-def pairs(values: Mapping[str, str]) -> None:
-    """Names and values, aligned; empty ones are left out, and further lines of a value stand below its first."""
+def prose(text: str, *, first: str = "", rest: str = "", style: str = "") -> None:
+    """A sentence behind `first`; on a terminal that is too narrow it is folded between words, further lines behind `rest`."""
+    for number, part in enumerate(_folded(one_line(text), max(len(first), len(rest)))):
+        print(styled(f"{rest if number else first}{part}", style))
+
+
+def _folded(text: str, indent: int) -> list[str]:
+    """A text in lines that fit behind an indentation; a pipe gets it whole, and so does whoever copies a long word."""
+    if not sys.stdout.isatty():
+        return [text]
+    room = _terminal_width() - indent
+    if display_width(text) <= room or room < _LEAST_PROSE:
+        return [text]
+    # Only for what does not fit.
+    from textwrap import wrap
+
+    return wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def pairs(values: Mapping[str, str], *, folded: Collection[str] = ()) -> None:
+    """Names and values, aligned; empty ones are left out, and further lines of a value stand below its first.
+
+    The values of those names that are `folded` are sentences, which go on in the next line where they do not fit.
+    """
     shown = {name: value for name, value in values.items() if value}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        first, *rest = value.splitlines()
-        print(f"{name:<{width}}{_GAP}{one_line(first)}")
-        for more in rest:
-            print(f"{'':<{width}}{_GAP}{one_line(more)}".rstrip())
+        lines = [one_line(part) for part in value.splitlines()]
+        if name in folded:
+            lines = [part for each in lines for part in _folded(each, width + len(_GAP))]
+        for number, part in enumerate(lines):
+            print(f"{'' if number else name:<{width}}{_GAP}{part}".rstrip())
 
 
 def ago(timestamp: float | None, now: float | None = None) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Seconds below which tenths of them count.
 _SHORT = 10
+_INDENT = 2
 
 
 def details(settings: Settings, database: Database, job: Job) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def _kept(settings: Settings, job: Job) -> str | None:
 def show(view: Mapping[str, Any], *, utc: bool) -> None:
     """One job for people; times as they read them, or exact ones in UTC."""
     code = StatusCode(view["status_code"])
-    title = output.one_line(f"{theme.glyph(code)} {view['workspace']}/{view['action']}: {theme.word(code)}")
+    title = output.one_line(f"{output.glyph(code)} {view['workspace']}/{view['action']}: {theme.word(code)}")
     output.line(output.styled(title, theme.style(code)))
     output.pairs(
         {
@@ -141,7 +142,8 @@ def show(view: Mapping[str, Any], *, utc: bool) -> None:
             "no match for": "\n".join(view["unmatched_patterns"]),
             "not declared": "\n".join(view["unmatched_outputs"]),
             "outputs in": view["outputs_directory"] or "",
-        }
+        },
+        folded=("message", "hint", "why"),
     )
     _show_indented(view["outputs"], _output_columns())
     _section("what it needs", view["dependencies"], _neighbour_columns())
@@ -198,7 +200,7 @@ def _code_style(item: Mapping[str, Any]) -> str:
 
 def _code_words(item: Mapping[str, Any]) -> str:
     code = StatusCode(item["status_code"])
-    return f"{theme.glyph(code)} {theme.word(code)}"
+    return f"{output.glyph(code)} {theme.word(code)}"
 
 
 def _output_columns() -> list[output.Column]:
@@ -225,7 +227,7 @@ def _wish_columns(*, utc: bool) -> list[output.Column]:
         output.Column(title="", value=lambda item: _when(item["at"], utc=utc)),
         output.Column(title="", value=itemgetter("what")),
         output.Column(title="", value=lambda item: f"by {item['by']}"),
-        output.Column(title="", value=lambda item: item["answer"] or "not answered yet"),
+        output.Column(title="", value=lambda item: item["answer"] or "not answered yet", yields=1),
     ]
 
 
@@ -243,11 +245,11 @@ def _history_columns(*, utc: bool) -> list[output.Column]:
         output.Column(title="", value=at),
         output.Column(title="", value=itemgetter("status_code"), style=_code_style),
         output.Column(title="", value=lasted, right=True),
-        output.Column(title="", value=itemgetter("cause")),
+        output.Column(title="", value=itemgetter("cause"), yields=1),
     ]
 
 
 def _show_indented(rows: Sequence[Mapping[str, Any]], columns: list[output.Column]) -> None:
     """Rows without titles, below a line that says what they are."""
-    for pieces in output.lines(rows, columns, None)[1:]:
-        output.line("  " + "".join(output.styled(text, style) for text, style in pieces))
+    for pieces in output.lines(rows, columns, output.room(_INDENT))[1:]:
+        output.line(f"{'':<{_INDENT}}" + "".join(output.styled(text, style) for text, style in pieces))

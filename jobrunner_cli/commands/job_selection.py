@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import diagnostics, output, theme
 from jobrunner_cli.commands.confirming import require_consent
+from jobrunner_cli.commands.job_filters import with_whole_request
 from jobrunner_cli.commands.naming import find_job
 from jobrunner_cli.engine.errors import NotFoundError, UsageError
 from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
@@ -48,7 +49,7 @@ def select(conn: Connection, names: Sequence[str], wanted: JobFilter, codes: Col
     if wanted.is_empty:
         msg = "no job is named"
         raise UsageError(msg, hint="name some by part of their ids, or choose them with --workspace, --action …")
-    chosen = filtered_jobs(conn, wanted.narrowed(codes))
+    chosen = filtered_jobs(conn, with_whole_request(conn, wanted).narrowed(codes))
     if not chosen:
         msg = "no job is like that"
         raise NotFoundError(msg, hint="jobrunner jobs ls takes the same options and shows what there is")

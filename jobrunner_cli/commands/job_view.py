@@ -6,12 +6,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import output, theme
-from jobrunner_cli.engine.states import State, state_of
+from jobrunner_cli.engine.states import State, StatusCode, state_of
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Job
 
 _SHORT_ID = 8
+#: Messages that say no more than the words of their codes.
+_SAID_BY_STATE = {
+    StatusCode.WAITING_ON_WORKERS: "waiting on available workers",
+    StatusCode.WAITING_ON_DB_WORKERS: "waiting on available database workers",
+    StatusCode.DEPENDENCY_FAILED: "not starting as dependency failed",
+}
 
 #: The keys of a job, as `as_dict` gives them.
 JOB_KEYS = (
@@ -41,21 +47,23 @@ def columns(*, utc: bool = False) -> list[output.Column]:
     now = time.time()
     if utc:
         times = [
-            output.Column(title="CREATED", value=lambda job: output.utc(job.created_at) or "", yields=3),
-            output.Column(title="STARTED", value=lambda job: output.utc(job.started_at) or "", optional=True, yields=4),
-            output.Column(title="ENDED", value=lambda job: output.utc(job.completed_at) or "", optional=True, yields=5),
+            output.Column(title="CREATED", value=lambda job: output.utc(job.created_at) or "", yields=6),
+            output.Column(title="STARTED", value=lambda job: output.utc(job.started_at) or "", optional=True, yields=3),
+            output.Column(title="ENDED", value=lambda job: output.utc(job.completed_at) or "", optional=True, yields=2),
         ]
     else:
         times = [
-            output.Column(title="AGE", value=lambda job: output.ago(job.created_at, now), right=True, yields=3),
-            output.Column(title="TIME", value=lambda job: run_time(job, now), right=True, optional=True, yields=4),
+            output.Column(title="AGE", value=lambda job: output.ago(job.created_at, now), right=True, yields=6),
+            output.Column(title="TIME", value=lambda job: run_time(job, now), right=True, optional=True, yields=7),
         ]
     return [
-        output.Column(title="", value=lambda job: theme.glyph(job.status_code), style=_style, ornament=True),
-        output.Column(title="ID", value=lambda job: job.id, yields=2, least=_SHORT_ID, prefix=True),
-        output.Column(title="WORKSPACE", value=lambda job: job.workspace, yields=7, least=9),
-        output.Column(title="ACTION", value=lambda job: job.action, yields=6, least=12),
-        output.Column(title="STATE", value=lambda job: theme.word(job.status_code), style=_style),
+        output.Column(title="", value=lambda job: output.glyph(job.status_code), style=_style, ornament=True),
+        output.Column(title="ID", value=lambda job: job.id, yields=3, least=_SHORT_ID, prefix=True),
+        output.Column(
+            title="WORKSPACE", value=lambda job: job.workspace, yields=4, least=16, further=((8, 9), (10, 4))
+        ),
+        output.Column(title="ACTION", value=lambda job: job.action, yields=5, least=20, further=((9, 12), (11, 6))),
+        output.Column(title="STATE", value=lambda job: theme.word(job.status_code), style=_style, yields=12, least=6),
         *times,
         output.Column(title="DB", value=_database, optional=True, yields=1),
         output.Column(title="AGAIN", value=_restarts, optional=True, right=True, yields=1),
@@ -79,7 +87,7 @@ def _restarts(job: Job) -> str:
 def _message(job: Job) -> str:
     """The first line of what is said of a job, unless its state says the same."""
     first = (job.status_message or "").partition("\n")[0]
-    if first.lower() == job.status_code.value.replace("_", " "):
+    if first.lower() in {job.status_code.value.replace("_", " "), _SAID_BY_STATE.get(job.status_code)}:
         return ""
     return first if state_of(job.status_code) is not State.SUCCEEDED or job.level4_excluded_files else ""
 

@@ -49,8 +49,14 @@ SomeJobNames = Annotated[list[str] | None, typer.Argument(metavar="JOB…", help
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
 Utc = Annotated[bool, typer.Option("--utc", help="Show exact times, in UTC.")]
 Workspace = Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this workspace.")]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", metavar="STATE", help="Only jobs in this state (pending, failed …) or code; several add up."
+    ),
+]
 Action = Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this action.")]
-Request = Annotated[str | None, typer.Option(metavar="ID", help="Only jobs of this job request.")]
+Request = Annotated[str | None, typer.Option(metavar="ID", help="Only jobs of this job request, by part of its id.")]
 Since = Annotated[
     int | None, typer.Option(metavar="WHEN", parser=since, help="Only jobs made since then: 2h, 3d, 2026-11-23.")
 ]

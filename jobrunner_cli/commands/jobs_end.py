@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobrunner_cli.commands.job_words import Action, DryRun, Json, Request, Since, SomeJobNames, Workspace, Yes
+from jobrunner_cli.commands.job_words import Action, DryRun, Json, Request, Since, SomeJobNames, States, Workspace, Yes
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
@@ -20,6 +20,7 @@ def cancel(
     action: Action = None,
     request: Request = None,
     since: Since = None,
+    state: States = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -34,10 +35,12 @@ def cancel(
       jobrunner jobs cancel 7ujg
       jobrunner jobs cancel test/extract test/describe --yes
       jobrunner jobs cancel --workspace test --dry-run
+      jobrunner jobs cancel --request cx4 --state pending
     """
+    from jobrunner_cli.commands.job_filters import codes_of
     from jobrunner_cli.engine.store.filtering import JobFilter
 
-    wanted = JobFilter(workspace=workspace, action=action, request=request, since=since)
+    wanted = JobFilter(workspace=workspace, action=action, request=request, since=since, codes=codes_of(state or []))
     _end("cancel", jobs or [], wanted, cleanup=False, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
@@ -50,6 +53,7 @@ def kill(
     action: Action = None,
     request: Request = None,
     since: Since = None,
+    state: States = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -65,9 +69,10 @@ def kill(
       jobrunner jobs kill 7ujg --cleanup      also later, to remove what a killed job left
       jobrunner jobs kill --workspace test --action extract --yes
     """
+    from jobrunner_cli.commands.job_filters import codes_of
     from jobrunner_cli.engine.store.filtering import JobFilter
 
-    wanted = JobFilter(workspace=workspace, action=action, request=request, since=since)
+    wanted = JobFilter(workspace=workspace, action=action, request=request, since=since, codes=codes_of(state or []))
     _end("kill", jobs or [], wanted, cleanup=cleanup, yes=yes, dry_run=dry_run, as_json=as_json)
 
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobrunner_cli.commands.job_words import Action, Json, Request, Since, Utc, Workspace, count
+from jobrunner_cli.commands.job_words import Action, Json, Request, Since, States, Utc, Workspace, count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jobrunner_cli.engine.settings import Settings
-    from jobrunner_cli.engine.states import StatusCode
     from jobrunner_cli.engine.store.filtering import JobFilter
     from jobrunner_cli.engine.store.models import Job
 
@@ -23,10 +22,7 @@ def ls(
     workspace: Workspace = None,
     action: Action = None,
     request: Request = None,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(metavar="STATE", help="Only jobs in this state (pending, failed …) or code; several add up."),
-    ] = None,
+    state: States = None,
     since: Since = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only jobs that failed.")] = False,
     active: Annotated[bool, typer.Option("--active", help="Only jobs that have not ended.")] = False,
@@ -42,7 +38,7 @@ def ls(
     utc: Utc = False,
     as_json: Json = False,
 ) -> None:
-    """List the jobs: those that have not ended first, then the newest.
+    """List the jobs: those that run, those that wait, then those that have ended, each time the newest first.
 
     \b
     Examples:
@@ -55,16 +51,22 @@ def ls(
     """
     from jobrunner_cli import diagnostics, output
     from jobrunner_cli.commands import job_view
+    from jobrunner_cli.commands.job_filters import codes_of, with_whole_request
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.row_form import row_writer
     from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
 
+    if form is not None and as_json:
+        from jobrunner_cli.engine.errors import UsageError
+
+        msg = "--json and --format are two forms"
+        raise UsageError(msg, hint="leave one of them out")
     write = None if form is None else row_writer(form, job_view.JOB_KEYS)
     wanted = JobFilter(
         workspace=workspace,
         action=action,
         request=request,
-        codes=_codes(state or [], failed=failed, active=active),
+        codes=codes_of(state or [], failed=failed, active=active),
         since=since,
     )
     most = None if everything else limit
@@ -74,12 +76,13 @@ def ls(
         return
     damaged: list[str] = []
     with reading(settings) as database:
+        wanted = with_whole_request(database.connection, wanted)
         found = filtered_jobs(database.connection, wanted, limit=None if most is None else most + 1, damaged=damaged)
     for text in damaged:
         diagnostics.notice(f"Left out: {text}")
     jobs = found[:most]
     if len(found) > len(jobs):
-        diagnostics.notice(f"There are more than {most} jobs; --limit shows more of them.")
+        diagnostics.notice(f"There are more jobs than these {most}; --limit and --all show more of them.")
     if as_json:
         output.as_json([job_view.as_dict(job) for job in jobs])
     elif write is not None:
@@ -89,28 +92,6 @@ def ls(
         output.table(jobs, job_view.columns(utc=utc))
     else:
         diagnostics.notice(_nothing(wanted))
-
-
-def _codes(states: Sequence[str], *, failed: bool, active: bool) -> frozenset[StatusCode] | None:
-    """The codes that the options ask for; None for all. Raises UsageError for a word that is neither state nor code."""
-    from jobrunner_cli.engine.errors import UsageError
-    from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, state_of
-
-    if not states and not failed and not active:
-        return None
-    found: set[StatusCode] = set()
-    for word in states:
-        these = {code for code in TABLE if word.lower() in {code.value, state_of(code).value}}
-        if not these:
-            msg = f"there is no state {word!r}"
-            names = ", ".join(each.value for each in State)
-            raise UsageError(msg, hint=f"{names}, or a code: {', '.join(code.value for code in TABLE)}")
-        found |= these
-    if failed:
-        found |= {code for code in TABLE if state_of(code) is State.FAILED}
-    if active:
-        found |= ACTIVE_CODES
-    return frozenset(found)
 
 
 def _nothing(wanted: JobFilter) -> str:
@@ -136,13 +117,15 @@ def _watch(
 ) -> None:
     """Show the jobs until interrupted."""
     from jobrunner_cli.commands import job_view, watching
+    from jobrunner_cli.commands.job_filters import with_whole_request
     from jobrunner_cli.commands.loading import reading
     from jobrunner_cli.engine.store.filtering import filtered_jobs
 
     with reading(settings) as database:
+        chosen = with_whole_request(database.connection, wanted)
 
         def find() -> Sequence[Job]:
-            return filtered_jobs(database.connection, wanted, limit=most)
+            return filtered_jobs(database.connection, chosen, limit=most)
 
         if watching.can_repaint() and write is None and not as_json:
             watching.repaint(database, find, lambda: job_view.columns(utc=utc))

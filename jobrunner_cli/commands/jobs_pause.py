@@ -2,88 +2,137 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobrunner_cli.commands.job_words import DryRun, Json, SomeJobNames, Yes
+from jobrunner_cli.commands.job_words import Action, DryRun, Json, Request, Since, SomeJobNames, States, Yes
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.operations import Step
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.filtering import JobFilter
 
 _Workspace = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The workspace, with the jobs that it will get, in place of jobs.")
+    str | None,
+    typer.Option(metavar="NAME", help="The workspace, with the jobs that it will get; with other options, its jobs."),
 ]
 
 
 def pause(
     jobs: SomeJobNames = None,
     workspace: _Workspace = None,
+    action: Action = None,
+    request: Request = None,
+    since: Since = None,
+    state: States = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Start nothing until it is resumed: no job of this backend, or just none of a workspace, or not these jobs.
 
-    What runs already goes on. What is paused shows in jobs ls, jobs why and flags get.
+    What runs already goes on. What is paused shows in jobs ls, jobs why and flags get. --action, --request,
+    --since and --state choose jobs that there are now, of all workspaces or of one.
 
     \b
     Examples:
       jobrunner jobs pause                    the whole backend
       jobrunner jobs pause --workspace test
       jobrunner jobs pause 7ujg test/describe
+      jobrunner jobs pause --workspace test --action extract
     """
-    _change("pause", jobs or [], workspace, yes=yes, dry_run=dry_run, as_json=as_json)
+    wanted = _filter(workspace, action, request, since, state)
+    _change("pause", jobs or [], workspace, wanted, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def resume(
     jobs: SomeJobNames = None,
     workspace: _Workspace = None,
+    action: Action = None,
+    request: Request = None,
+    since: Since = None,
+    state: States = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """End a pause: of the backend, of a workspace, or of these jobs, in the way in which it was begun.
 
+    --action, --request, --since and --state choose jobs, of all workspaces or of one.
+
     \b
     Examples:
       jobrunner jobs resume
       jobrunner jobs resume --workspace test
       jobrunner jobs resume 7ujg
+      jobrunner jobs resume --request cx4
     """
-    _change("resume", jobs or [], workspace, yes=yes, dry_run=dry_run, as_json=as_json)
+    wanted = _filter(workspace, action, request, since, state)
+    _change("resume", jobs or [], workspace, wanted, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
-def _change(verb: str, names: list[str], workspace: str | None, *, yes: bool, dry_run: bool, as_json: bool) -> None:
+def _filter(
+    workspace: str | None, action: str | None, request: str | None, since: int | None, state: list[str] | None
+) -> JobFilter | None:
+    """The jobs that options choose; None where a workspace at most is named, which is paused as a whole."""
+    from jobrunner_cli.commands.job_filters import codes_of
+    from jobrunner_cli.engine.store.filtering import JobFilter
+
+    wanted = JobFilter(action=action, request=request, since=since, codes=codes_of(state or []))
+    return None if wanted.is_empty else replace(wanted, workspace=workspace)
+
+
+def _change(
+    verb: str,
+    names: list[str],
+    workspace: str | None,
+    wanted: JobFilter | None,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.engine.errors import UsageError
     from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.filtering import JobFilter
 
     if names and workspace is not None:
         msg = "either jobs or a workspace"
         raise UsageError(msg, hint=f"jobrunner jobs {verb} --workspace {workspace} is for all of its jobs")
     settings = load_for_database()
     with Database(settings.database_path) as database:
-        if names:
-            _change_jobs(settings, database, verb, names, yes=yes, dry_run=dry_run, as_json=as_json)
+        if names or wanted is not None:
+            chosen = wanted or JobFilter()
+            _change_jobs(settings, database, verb, names, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
         else:
             _change_place(database, verb, workspace, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def _change_jobs(
-    settings: Settings, database: Database, verb: str, names: list[str], *, yes: bool, dry_run: bool, as_json: bool
+    settings: Settings,
+    database: Database,
+    verb: str,
+    names: list[str],
+    wanted: JobFilter,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     from jobrunner_cli.commands import job_selection
     from jobrunner_cli.engine import operations
-    from jobrunner_cli.engine.states import TABLE
-    from jobrunner_cli.engine.store.filtering import JobFilter
+    from jobrunner_cli.engine.states import ACTIVE_CODES
 
-    selection = job_selection.select(database.connection, names, JobFilter(), TABLE)
+    selection = job_selection.select(database.connection, names, wanted, ACTIVE_CODES)
     steps = operations.outline(settings, database, operations.Operation(verb), selection.jobs)
+    if selection.by_filter:
+        steps = [step for step in steps if step.touches]
     # Whoever names jobs means just these, and nothing is lost by it.
-    if not job_selection.may_go_on(verb, steps, ask=False, yes=yes, dry_run=dry_run, as_json=as_json):
+    if not job_selection.may_go_on(verb, steps, ask=selection.by_filter, yes=yes, dry_run=dry_run, as_json=as_json):
         return
     touched = [step.job for step in steps if step.touches]
     if verb == "pause":

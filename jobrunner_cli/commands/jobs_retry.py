@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobrunner_cli.commands.job_words import Action, DryRun, Json, Request, Since, SomeJobNames, Workspace, Yes
+from jobrunner_cli.commands.job_words import Action, DryRun, Json, Request, Since, SomeJobNames, States, Workspace, Yes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ def retry(
     action: Action = None,
     request: Request = None,
     since: Since = None,
+    state: States = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="All failed jobs that no newer job of their action stands in for.")
     ] = False,
@@ -44,8 +45,10 @@ def retry(
       jobrunner jobs retry 7ujg --wait
       jobrunner jobs retry test/extract test/describe
       jobrunner jobs retry --workspace test --failed --since 1d --dry-run
+      jobrunner jobs retry --state internal_error
     """
     from jobrunner_cli.commands import job_selection
+    from jobrunner_cli.commands.job_filters import codes_of
     from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.engine import operations
     from jobrunner_cli.engine.running.session import make_executor, make_repositories
@@ -55,7 +58,11 @@ def retry(
 
     codes = frozenset(code for code in TABLE if state_of(code) is State.FAILED)
     wanted = JobFilter(
-        workspace=workspace, action=action, request=request, since=since, codes=codes if failed else None
+        workspace=workspace,
+        action=action,
+        request=request,
+        since=since,
+        codes=codes_of(state or [], failed=failed),
     )
     settings = load_for_database()
     with Database(settings.database_path) as database:

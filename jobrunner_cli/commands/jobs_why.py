@@ -55,19 +55,17 @@ def why(job: JobName, as_json: Json = False) -> None:
         return
     code = found.status_code
     how_long = f"for {output.ago(since)}" if code in ACTIVE_CODES else f"{output.ago(since)} ago"
-    title = f"{theme.glyph(code)} {found.workspace}/{found.action}: {theme.word(code)}, {how_long}"
-    output.line(output.styled(output.one_line(title), theme.style(code)))
+    title = f"{output.glyph(code)} {found.workspace}/{found.action}: {theme.word(code)}, {how_long}"
+    output.prose(title, rest="  ", style=theme.style(code))
     for reason in told.reasons:
-        output.line(f"  {output.one_line(reason.text)}")
+        output.prose(reason.text, first="  ", rest="  ")
         if reason.change and reason.change not in reason.text:
-            output.line(f"    -> {output.one_line(reason.change)}")
+            output.prose(reason.change, first="    -> ", rest="       ")
     if printed:
         whose = "its log" if failed is found else f"the log of {failed.action}"
         output.line(f"  {output.one_line(whose)} ends with")
         for line in printed:
             output.line(f"    | {line}")
-    if told.place is not None:
-        output.line(f"  number {told.place} of {told.waiting} that wait for a worker")
     if told.expected_start is not None:
         about = "soon" if told.expected_start < 1 else f"in about {output.duration(told.expected_start)}"
         output.line(f"  going by the last runs of these actions, it starts {about}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobrunner_cli import theme
 from jobrunner_cli.engine.errors import AmbiguousError, NotFoundError
 from jobrunner_cli.engine.store import queries
 
@@ -22,7 +23,9 @@ def find_job(conn: Connection, text: str) -> Job:
         msg = f"there is no job {text!r}"
         raise NotFoundError(msg, hint=_hint(conn, text))
     if len(found) > 1:
-        lines = [f"  {job.id}  {job.workspace}/{job.action}  {job.status_code.value}" for job in found[:_MOST_SHOWN]]
+        lines = [
+            f"  {job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}" for job in found[:_MOST_SHOWN]
+        ]
         if len(found) > _MOST_SHOWN:
             lines.append(f"  … and {len(found) - _MOST_SHOWN} more")
         msg = "\n".join([f"{text!r} may be any of {len(found)} jobs:", *lines])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from jobrunner_cli.engine.foreseeing import in_order, run_time_left
+from jobrunner_cli.engine.foreseeing import RunTimes, in_order, run_time_left
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
 from jobrunner_cli.engine.states import TABLE, State, StatusCode
 from jobrunner_cli.engine.work import ActiveJob, quote_names
@@ -32,12 +32,19 @@ def explain(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str
     return [reason.text for reason in reasons_of(job, jobs, world)]
 
 
-def reasons_of(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[Reason]:
-    """What a waiting job waits for; nothing for one that runs. Capacity counts only where nothing else does."""
+def reasons_of(
+    job: ActiveJob, jobs: Sequence[ActiveJob], world: World, run_times: RunTimes | None = None
+) -> list[Reason]:
+    """What a waiting job waits for; nothing for one that runs. Capacity counts only where nothing else does.
+
+    With `run_times` it is also said for how long those run that are waited for, and how long that usually takes:
+    without them, what is said stays true as long as nothing changes.
+    """
     if job.state is State.RUNNING:
         return []
     held = _held_up(job, world)
-    return [*held, *_dependency_reasons(job, jobs, world, held)] or _capacity_reasons(job, jobs, world)
+    awaited = _dependency_reasons(job, jobs, world, held, run_times)
+    return [*held, *awaited] or _capacity_reasons(job, jobs, world, run_times)
 
 
 def _held_up(job: ActiveJob, world: World) -> list[Reason]:
@@ -69,7 +76,7 @@ def _held_up(job: ActiveJob, world: World) -> list[Reason]:
 
 
 def _dependency_reasons(
-    job: ActiveJob, jobs: Sequence[ActiveJob], world: World, known: Sequence[Reason]
+    job: ActiveJob, jobs: Sequence[ActiveJob], world: World, known: Sequence[Reason], run_times: RunTimes | None
 ) -> list[Reason]:
     """For each job that it waits for, the chain down to the one that really blocks, and why that one does.
 
@@ -82,14 +89,18 @@ def _dependency_reasons(
             continue
         chain = _chain(by_id[needed], by_id)
         last = chain[-1]
-        text = "it needs " + ", which needs ".join(_links(chain)) + f", which is {last.code.value}"
+        text = "it needs " + ", which needs ".join(_links(chain))
         change = f"it can start when {_name(last)} has succeeded"
         if last.state is State.PENDING:
-            own = _held_up(last, world) or _capacity_reasons(last, jobs, world)
+            own = _held_up(last, world) or _capacity_reasons(last, jobs, world, run_times)
             inner = [reason for reason in own if reason not in known]
             if inner:
-                text += ": " + "; ".join(reason.text for reason in inner)
+                text += ", which waits: " + "; ".join(reason.text for reason in inner)
                 change = f"{inner[0].change}; then {_name(last)} can run"
+            else:
+                text += f", which waits: {TABLE[last.code].meaning}"
+        else:
+            text += f", which is {last.code.value}{_progress(last, world, run_times)}"
         found.append(Reason(text=text, change=change, job_ids=tuple(each.id for each in chain)))
     return found
 
@@ -108,6 +119,24 @@ def _chain(job: ActiveJob, by_id: Mapping[str, ActiveJob]) -> list[ActiveJob]:
     return chain
 
 
+def _progress(job: ActiveJob, world: World, run_times: RunTimes | None) -> str:
+    """For how long a running job is where it is, and how long that may still take; nothing without `run_times`."""
+    if run_times is None:
+        return ""
+    text = f", for {_duration(world.now - job.code_since)}"
+    left = run_time_left(job, world, run_times.get((job.workspace, job.action)))
+    if left is None or job.code is not StatusCode.EXECUTING:
+        return text
+    return f"{text}; {_left_words(left, run_times[job.workspace, job.action])}"
+
+
+def _left_words(left: float, typical: float) -> str:
+    """How long a command may still run, in seconds, of the `typical` ones."""
+    if left <= 0:
+        return f"longer than this action usually takes ({_duration(typical)})"
+    return f"going by its last runs, about {_duration(left)} are left"
+
+
 def _links(chain: Sequence[ActiveJob]) -> list[str]:
     names = [f"{job.action} ({job.id})" for job in chain]
     if len(names) > _MOST_LINKS:
@@ -115,7 +144,9 @@ def _links(chain: Sequence[ActiveJob]) -> list[str]:
     return names
 
 
-def _capacity_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[Reason]:
+def _capacity_reasons(
+    job: ActiveJob, jobs: Sequence[ActiveJob], world: World, run_times: RunTimes | None
+) -> list[Reason]:
     """Which slots are taken, by whom, and who waits for them before this job."""
     running = [other for other in jobs if other.state is State.RUNNING and other.id != job.id]
     found = []
@@ -131,23 +162,32 @@ def _capacity_reasons(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -
             found.append(
                 Reason(
                     text=f"it needs {_units(job.weight)} of {slots} {kind} slots, "
-                    f"and {_units(used)} are used by {_names(holders)}",
+                    f"and {_units(used)} {'is' if used == 1 else 'are'} used by "
+                    + _names(holders, None if run_times is None else world.now),
                     change=f"it can start when enough of these have ended; {setting} says how many slots there are",
                     job_ids=tuple(other.id for other in holders),
                 )
             )
-    ahead = before_it(job, jobs, world)
-    if ahead:
-        found.append(
-            Reason(
-                text=f"it is number {len(ahead) + 1} in the queue; before it: {_names(ahead)}",
-                change="those start first: workspaces that run less, then database jobs, then older ones",
-                job_ids=tuple(other.id for other in ahead),
-            )
-        )
-    elif not found and job.code in WAITS_FOR_CAPACITY:
-        found.append(Reason(text="it is the next in the queue", change="it starts as soon as there is room"))
+    if job.code in WAITS_FOR_CAPACITY:
+        found += _place(job, in_order(jobs, world), alone=not found)
     return found
+
+
+def _place(job: ActiveJob, queue: Sequence[ActiveJob], *, alone: bool) -> list[Reason]:
+    """Its place in the queue; that it is the next is worth saying of several, or where it is all there is to say."""
+    place = _place_in(queue, job)
+    if not place:
+        which = f"the next of {len(queue)}" if len(queue) > 1 else "the next"
+        room = Reason(text=f"it is {which} in the queue", change="it starts as soon as there is room")
+        return [room] if alone or len(queue) > 1 else []
+    ahead = queue[:place]
+    return [
+        Reason(
+            text=f"it is number {place + 1} of {len(queue)} in the queue; before it: {_names(ahead)}",
+            change="those start first: workspaces that run less, then database jobs, then older ones",
+            job_ids=tuple(other.id for other in ahead),
+        )
+    ]
 
 
 def before_it(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[ActiveJob]:
@@ -155,8 +195,11 @@ def before_it(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[A
     if job.code not in WAITS_FOR_CAPACITY:
         return []
     queue = in_order(jobs, world)
-    place = next((n for n, other in enumerate(queue) if other.id == job.id), 0)
-    return queue[:place]
+    return queue[: _place_in(queue, job)]
+
+
+def _place_in(queue: Sequence[ActiveJob], job: ActiveJob) -> int:
+    return next((n for n, other in enumerate(queue) if other.id == job.id), 0)
 
 
 def running_words(job: ActiveJob, world: World, typical: float | None) -> str:
@@ -166,17 +209,19 @@ def running_words(job: ActiveJob, world: World, typical: float | None) -> str:
     left = run_time_left(job, world, typical)
     if left is None or job.code is not StatusCode.EXECUTING:
         return text
-    if left <= 0:
-        return f"{text}, longer than this action usually takes ({_duration(typical or 0)})"
-    return f"{text}; going by its last runs, about {_duration(left)} are left"
+    return f"{text}; {_left_words(left, typical or 0)}"
 
 
 def _name(job: ActiveJob) -> str:
     return f"{job.workspace}/{job.action} ({job.id})"
 
 
-def _names(jobs: Sequence[ActiveJob]) -> str:
-    return quote_names([f"{job.workspace}/{job.action}" for job in jobs], most=5)
+def _names(jobs: Sequence[ActiveJob], now: float | None = None) -> str:
+    """The first of these jobs, each with how long it is where it is, if the time is given."""
+    names = [f"{job.workspace}/{job.action}" for job in jobs]
+    if now is not None:
+        names = [f"{name} ({_duration(now - job.code_since)})" for name, job in zip(names, jobs, strict=True)]
+    return quote_names(names, most=5)
 
 
 def _units(weight: Fraction) -> str:

@@ -257,6 +257,18 @@ def test_file_that_is_no_database_is_told_and_the_rest_is_looked_at(workdir: Pat
     assert found["space"][0]["verdict"] == "ok"
 
 
+def test_damaged_database_is_told_with_the_command_that_helps(workdir: Path):
+    path = workdir / "db.sqlite"
+    path.unlink()
+    new_database(workdir, *(make_job(f"job{n}", run_command="x" * 2000) for n in range(20))).close()
+    whole = path.read_bytes()
+    # Its first page is whole, so that it can be opened, and the last one is not.
+    path.write_bytes(whole[:-4096] + b"\xff" * 4096)
+    one = only(examined(code=1)["database"], "problem")
+    assert one["text"].startswith(f"{path} is damaged: ")
+    assert one["help"] == "jobrunner restore FILE puts a backup in its place"
+
+
 def test_jobs_that_nobody_moves_are_told(workdir: Path):
     (workdir / "db.sqlite").unlink()
     new_database(workdir, make_job("job1"), make_job("job2", StatusCode.SUCCEEDED)).close()

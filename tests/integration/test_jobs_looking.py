@@ -180,7 +180,7 @@ def test_why_tells_the_place_in_the_queue_and_about_when_it_starts(table: Connec
     ]
     lock.release()
     assert [(why["place"], why["waiting"]) for why in told] == [(1, 2), (2, 2)]
-    assert "1 of 1 worker slots, and 1 are used by ws/describe" in told[0]["reasons"][0]["text"]
+    assert "1 of 1 worker slots, and 1 is used by ws/describe" in told[0]["reasons"][0]["text"]
     # The last success took 90 minutes, and the one that runs has had 30 of them.
     for why, minutes in zip(told, (60, 150), strict=True):
         begins = calendar.timegm(time.strptime(why["expected_start"], "%Y-%m-%dT%H:%M:%SZ"))

@@ -104,6 +104,20 @@ def test_filter_ends_only_what_it_lets_through(table: Connection):
     }  # fmt: skip
 
 
+def test_states_choose_what_is_ended(table: Connection):
+    done = told("jobs", "kill", "--state", "waiting_on_dependencies", "--state", "succeeded", "--yes")
+    assert [entry["id"] for entry in done] == [TWO]
+
+
+def test_jobs_chosen_by_options_are_paused_and_resumed_once_that_is_confirmed(table: Connection):
+    assert f"{OTHER}  elsewhere/one" in jobrunner("jobs", "pause", "--action", "one", code=2).stderr
+    assert paused(table) == set()
+    assert [entry["id"] for entry in told("jobs", "pause", "--workspace", "ws", "--action", "one", "--yes")] == [ONE]
+    assert paused(table) == {("job", ONE)}
+    assert [entry["id"] for entry in told("jobs", "resume", "--state", "pending", "--yes")] == [ONE]
+    assert paused(table) == set()
+
+
 def test_whole_id_needs_no_question(table: Connection):
     assert jobrunner("jobs", "cancel", OTHER, DONE).stdout.splitlines() == [
         f"{OTHER}  elsewhere/one  done",

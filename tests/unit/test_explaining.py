@@ -35,7 +35,7 @@ def test_reason_of_the_job_at_the_end_of_the_chain_is_given():
         make_job("b", C.WAITING_ON_DEPENDENCIES, wait_for=("a",)),
     ]
     (reason,) = reasons_of(jobs[1], jobs, make_world(paused_jobs={"a": "noon"}))
-    assert reason.text == "it needs a (a), which is paused: job a is paused since noon"
+    assert reason.text == "it needs a (a), which waits: job a is paused since noon"
     assert reason.change == "jobrunner jobs resume a ends that; then ws/a (a) can run"
 
 
@@ -43,7 +43,7 @@ def test_what_holds_up_the_job_itself_is_said_once():
     jobs = [make_job("a"), make_job("b", wait_for=("a",))]
     assert explain(jobs[1], jobs, make_world(paused_since="noon")) == [
         "the backend is paused since noon",
-        "it needs a (a), which is created",
+        "it needs a (a), which waits: nothing has looked at it yet",
     ]
 
 
@@ -56,7 +56,24 @@ def test_slots_are_told_with_those_who_hold_them_and_the_place_in_the_queue():
     slots, queue = reasons_of(jobs[2], jobs, make_world(max_workers=2))
     assert slots.text == "it needs 1 of 2 worker slots, and 1.5 are used by ws/x"
     assert slots.job_ids == ("x",)
-    assert queue.text == "it is number 2 in the queue; before it: ws/y"
+    assert queue.text == "it is number 2 of 2 in the queue; before it: ws/y"
+    (_, first) = reasons_of(jobs[1], jobs, make_world(max_workers=2))
+    assert first.text == "it is the next of 2 in the queue"
+
+
+def test_how_long_those_run_that_hold_a_job_up_is_told_where_run_times_are_given():
+    jobs = [
+        make_job("a", C.EXECUTING, code_since=940.0),
+        make_job("b", C.WAITING_ON_DEPENDENCIES, wait_for=("a",)),
+        make_job("c", WAITING),
+    ]
+    world = make_world(now=1000.0, max_workers=1)
+    (unknown,) = reasons_of(jobs[1], jobs, world, {})
+    assert unknown.text == "it needs a (a), which is executing, for 1m 0s"
+    (known,) = reasons_of(jobs[1], jobs, world, {("ws", "a"): 90.0})
+    assert known.text == "it needs a (a), which is executing, for 1m 0s; going by its last runs, about 30s are left"
+    (slots,) = reasons_of(jobs[2], jobs, world, {})
+    assert slots.text == "it needs 1 of 1 worker slots, and 1 is used by ws/a (1m 0s)"
 
 
 def test_fair_shares_and_databases_count_for_the_place_in_the_queue():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -16,11 +18,15 @@ from jobrunner_cli.engine.variables import VARIABLES
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Connection
 
 #: File systems of a network, on which SQLite's locks and shared memory cannot be relied on.
 _NETWORKED = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "9p"})
 #: How often the floor has to be free before nothing is said.
 _COMFORT = 4
+#: Seconds after which a large database has been looked at for long enough, and SQLite's steps between looks at the clock.
+_LONGEST_LOOK = 4.0
+_STEPS_BETWEEN_LOOKS = 10_000
 _GIB = 2**30
 
 
@@ -166,18 +172,18 @@ def look_at_space(settings: Settings) -> Iterator[Finding]:
 
 def look_at_database(settings: Settings) -> Iterator[Finding]:
     """Whether the database is there, as this version needs it, on a disk that it can be on. Raises JobrunnerError."""
-    from jobrunner_cli.engine.store.database import connect, ensure_migrated
+    from jobrunner_cli.engine.store.database import connect, ensure_migrated, translated
     from jobrunner_cli.engine.store.models import NEWEST_LEVEL
 
     path = settings.database_path
     ensure_migrated(path)
-    conn = connect(path, readonly=True, patience=2.0)
-    try:
+    with translated(path), closing(connect(path, readonly=True, patience=2.0)) as conn:
         ((journal,),) = conn.execute("PRAGMA journal_mode").fetchall()
-    finally:
-        conn.close()
+        damage = _damage(conn)
     kind = _file_system(path)
-    if kind in _NETWORKED:
+    if damage:
+        yield problem(f"{path} is damaged: {damage}", "jobrunner restore FILE puts a backup in its place")
+    elif kind in _NETWORKED:
         yield problem(f"{path} is on a file system of a network ({kind})", "set WORKDIR to a disk of this machine")
     elif journal != "wal":
         yield warning(
@@ -186,6 +192,21 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok(f"{path} at level {NEWEST_LEVEL}")
+
+
+def _damage(conn: Connection) -> str:
+    """The first thing that is wrong with the pages of a database; empty if none is found within a few seconds."""
+    import sqlite3
+
+    end = time.monotonic() + _LONGEST_LOOK
+    conn.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
+    try:
+        ((found, *_),) = conn.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return ""
+    return "" if found == "ok" else str(found).replace("\n", " ")
 
 
 def _file_system(path: Path) -> str:
@@ -206,7 +227,7 @@ def _file_system(path: Path) -> str:
 
 def look_at_runner(settings: Settings) -> Iterator[Finding]:
     """Whether somebody moves the jobs that wait. Raises JobrunnerError."""
-    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.database import connect, translated
     from jobrunner_cli.engine.store.locks import holder_pid
 
     pid = holder_pid(settings.runner_lock_path)
@@ -216,11 +237,9 @@ def look_at_runner(settings: Settings) -> Iterator[Finding]:
     if not settings.database_path.exists():
         yield ok("no runner is at work")
         return
-    conn = connect(settings.database_path, readonly=True, patience=2.0)
-    try:
+    path = settings.database_path
+    with translated(path), closing(connect(path, readonly=True, patience=2.0)) as conn:
         ((waiting,),) = conn.execute("SELECT count(*) FROM job WHERE state NOT IN ('failed', 'succeeded')").fetchall()
-    finally:
-        conn.close()
     if waiting:
         yield warning(f"{waiting} jobs have not ended, and no runner is at work", "jobrunner run")
     else:

@@ -64,7 +64,7 @@ def account(settings: Settings, database: Database, job: Job) -> Account:
         text = running_words(view, world, run_times.get((view.workspace, view.action)))
         found = [Reason(text=text, change=f"jobrunner jobs cancel {job.id} ends it")]
     else:
-        found = reasons_of(view, views, world)
+        found = reasons_of(view, views, world, run_times)
         if not found and job.status_code is StatusCode.CREATED:
             found = [Reason(text="nothing has looked at it yet", change="a runner does that")]
     absent = holder_pid(settings.runner_lock_path) is None

@@ -113,7 +113,9 @@ def _translate(path: Path, error: sqlite3.DatabaseError) -> JobrunnerError | Non
     if code == sqlite3.SQLITE_NOTADB:
         return ConfigurationError(f"{path} is not a SQLite database", hint="is it the file that was meant?")
     if code == sqlite3.SQLITE_CORRUPT or is_undecodable(error):
-        return ConfigurationError(f"the database {path} is damaged: {error}", hint="restore it from a backup")
+        return ConfigurationError(
+            f"the database {path} is damaged: {error}", hint="jobrunner restore FILE puts a backup in its place"
+        )
     if code == sqlite3.SQLITE_CANTOPEN:
         return ConfigurationError(f"the database {path} cannot be opened", hint="check who may read and write it")
     if code == sqlite3.SQLITE_READONLY:
@@ -176,7 +178,10 @@ def open_file(path: Path, *, patience: float, may_create: bool) -> Connection:
 
 
 class Database:
-    """One database for all threads of a process: each gets a connection of its own when it first asks."""
+    """One database for all threads of a process: each gets a connection of its own when it first asks.
+
+    As a context it closes them all, and turns what SQLite says of the file into errors for people.
+    """
 
     def __init__(self, path: Path, *, readonly: bool = False, patience: float = PATIENCE) -> None:
         self.path = path

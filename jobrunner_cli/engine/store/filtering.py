@@ -1,4 +1,4 @@
-"""Which jobs a filter means: by workspace, action, request, code and age, the unfinished ones first."""
+"""Which jobs a filter means: by workspace, action, request, code and age; running ones first, then waiting ones."""
 
 # ruff: noqa: S608 - what is put into the statements are the constants of this file; values are parameters.
 
@@ -47,7 +47,7 @@ class JobFilter:
 def filtered_jobs(
     conn: Connection, wanted: JobFilter, *, limit: int | None = None, damaged: list[str] | None = None
 ) -> list[Job]:
-    """The jobs that a filter lets through: unfinished ones first, then finished ones, each newest first.
+    """The jobs that a filter lets through: running ones, waiting ones, then finished ones, each newest first.
 
     What is wrong with a row that cannot be read goes to `damaged`; without it, it is raised as ConfigurationError.
     """
@@ -74,19 +74,20 @@ def _readable(conn: Connection, ids: Iterable[str], damaged: list[str]) -> dict[
 def filtered_ids(conn: Connection, wanted: JobFilter, *, limit: int | None = None) -> list[str]:
     """The ids of what `filtered_jobs` gives, in its order, at most `limit` of them."""
     condition, parameters = _condition(wanted)
-    columns, newest = "id, state, created_at, rowid", "ORDER BY created_at DESC, rowid DESC LIMIT ?"
+    columns, newest = "id, state, created_at, rowid", "created_at DESC, rowid DESC LIMIT ?"
     most = -1 if limit is None else limit
     codes = frozenset(TABLE) if wanted.codes is None else wanted.codes
     ids: list[str] = []
     if codes & ACTIVE_CODES:
-        query = f"SELECT {columns} FROM job WHERE {_ACTIVE} AND {condition} {newest}"
+        running = f"state = '{State.RUNNING.value}' DESC"
+        query = f"SELECT {columns} FROM job WHERE {_ACTIVE} AND {condition} ORDER BY {running}, {newest}"
         ids = [row["id"] for row in conn.execute(query, (*parameters, most)).fetchall()]
     finished: list[tuple[int, int, str]] = []
     if len(ids) < most or most < 0:
         # One state at a time, so that each is read from an index in order.
         for state in _FINISHED_STATES:
             if any(state_of(code) is state for code in codes):
-                query = f"SELECT {columns} FROM job WHERE state = ? AND {condition} {newest}"
+                query = f"SELECT {columns} FROM job WHERE state = ? AND {condition} ORDER BY {newest}"
                 rows = conn.execute(query, (state.value, *parameters, most)).fetchall()
                 finished += ((row["created_at"] or 0, row["rowid"], row["id"]) for row in rows)
     finished.sort(reverse=True)

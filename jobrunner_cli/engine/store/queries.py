@@ -88,6 +88,17 @@ def find_jobs(conn: Connection, text: str) -> list[Job]:
     return sorted(jobs_by_ids(conn, (row["id"] for row in rows)).values(), key=lambda job: -job.created_at)
 
 
+def find_requests(conn: Connection, text: str, *, most: int) -> list[str]:
+    """The ids of the job requests that a user may mean by part of one, newest first; the whole of one means it alone."""
+    text = text.strip()
+    if not text:
+        return []
+    if conn.execute("SELECT 1 FROM job_request WHERE id = ?", (text,)).fetchall():
+        return [text]
+    query = "SELECT id FROM job_request WHERE instr(lower(id), ?) > 0 ORDER BY rowid DESC LIMIT ?"
+    return [row["id"] for row in conn.execute(query, (text.lower(), most)).fetchall()]
+
+
 def latest_jobs(
     conn: Connection, workspace: str, actions: Iterable[str], *, besides: Collection[str] = ()
 ) -> dict[str, Job]:

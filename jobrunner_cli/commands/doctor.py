@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: Columns below which lines are not folded any more.
 _LEAST_WIDTH = 20
+_ARROW = "-> "
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
@@ -56,7 +57,9 @@ def _show(found: Sequence[Finding]) -> None:
     begin = verdicts + checks + 4
     width = output.width(0) - begin if sys.stdout.isatty() else 0
     for one in found:
-        lines = [*_folded(one.text, width), *(f"-> {line}" for line in _folded(one.help, width - 3) if line)]
+        helps = _folded(one.help, width - len(_ARROW)) if one.help else []
+        lines = _folded(one.text, width)
+        lines += [f"{'' if n else _ARROW:<{len(_ARROW)}}{line}" for n, line in enumerate(helps)]
         verdict, check = f"{one.verdict.value:<{verdicts}}  ", f"{one.check:<{checks}}  "
         output.pieces([(verdict, styles[one.verdict]), (check, ""), (lines[0], "")])
         for line in lines[1:]:

@@ -10,7 +10,7 @@ from jobrunner_cli.commands.job_words import JobNames, count
 from jobrunner_cli.engine.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.database import Database
@@ -21,10 +21,14 @@ def logs(
     jobs: JobNames,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the jobs have ended.")] = False,
     tail: Annotated[
-        int | None, typer.Option(metavar="NUMBER", parser=count, help="Begin so many lines before the present end.")
+        int | None,
+        typer.Option(metavar="NUMBER", parser=count, help="Of what was printed so far, only the last lines."),
     ] = None,
     timestamps: Annotated[
         bool, typer.Option("--timestamps/--no-timestamps", help="Show when each line was printed (UTC).")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each line, with stable keys.")
     ] = False,
 ) -> None:
     """Print what a job printed: live while it runs, from the store afterwards.
@@ -39,6 +43,7 @@ def logs(
       jobrunner jobs logs -f 7ujg
       jobrunner jobs logs -f --tail 20 --timestamps 7ujg
       jobrunner jobs logs -f test/extract test/describe
+      jobrunner jobs logs test/describe --json | jq -r 'select(.at > "2026-11-23") | .text'
     """
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
@@ -51,7 +56,9 @@ def logs(
                 _say_when_nobody_will_end_it(settings, job)
             elif len(found) == 1:
                 _refuse_before_its_start(settings, database, job)
-        if len(found) == 1:
+        if as_json:
+            _as_json(settings, database, found, follow=follow, tail=tail)
+        elif len(found) == 1:
             _one(settings, database, found[0], follow=follow, tail=tail, timestamps=timestamps)
         else:
             _several(settings, database, found, follow=follow, tail=tail, timestamps=timestamps)
@@ -71,11 +78,28 @@ def _one(settings: Settings, database: Database, job: Job, *, follow: bool, tail
 def _several(
     settings: Settings, database: Database, jobs: Sequence[Job], *, follow: bool, tail: int | None, timestamps: bool
 ) -> None:
-    from jobrunner_cli import diagnostics
     from jobrunner_cli.commands import interleaving, log_view
+
+    lines = _merged(settings, database, jobs, follow=follow, tail=tail)
+    names = interleaving.names(jobs)
+    _say_who_is_silent(settings, database, log_view.write_named(lines, names, timestamps=timestamps, at_once=follow))
+
+
+def _as_json(settings: Settings, database: Database, jobs: Sequence[Job], *, follow: bool, tail: int | None) -> None:
+    from jobrunner_cli.commands import log_view
+
+    lines = _merged(settings, database, jobs, follow=follow, tail=tail)
+    by_id = {job.id: job for job in jobs}
+    _say_who_is_silent(settings, database, log_view.write_json(lines, by_id, at_once=follow))
+
+
+def _merged(
+    settings: Settings, database: Database, jobs: Sequence[Job], *, follow: bool, tail: int | None
+) -> Iterator[tuple[str, bytes]]:
+    """The lines of the jobs with their ids: as they come while it follows, else in the order of their times."""
+    from jobrunner_cli.commands import interleaving
     from jobrunner_cli.engine.running.log_reading import read_log
     from jobrunner_cli.engine.running.session import make_executor
-    from jobrunner_cli.engine.store import queries
 
     readers = {
         job.id: lambda job=job: read_log(
@@ -83,10 +107,14 @@ def _several(
         )
         for job in jobs
     }
-    names = interleaving.names(jobs)
-    merged = interleaving.as_they_come(readers) if follow else interleaving.in_order_of_time(readers)
-    silent = log_view.write_named(merged, names, timestamps=timestamps, at_once=follow)
-    for job_id in silent:
+    return interleaving.as_they_come(readers) if follow else interleaving.in_order_of_time(readers)
+
+
+def _say_who_is_silent(settings: Settings, database: Database, job_ids: Iterable[str]) -> None:
+    from jobrunner_cli import diagnostics
+    from jobrunner_cli.engine.store import queries
+
+    for job_id in job_ids:
         now = queries.job_by_id(database.connection, job_id)
         if now is not None:
             try:
@@ -113,12 +141,12 @@ def _say_when_nobody_will_end_it(settings: Settings, job: Job) -> None:
 
 def _say_why_there_is_no_log(settings: Settings, database: Database, job: Job) -> None:
     """For a job that printed nothing so far a notice is enough. Raises NotFoundError where nothing will come any more."""
-    from jobrunner_cli import diagnostics
+    from jobrunner_cli import diagnostics, theme
     from jobrunner_cli.engine.states import State, state_of
 
     if state_of(job.status_code) is not State.RUNNING:
         raise _no_log(settings, database, job)
-    diagnostics.notice(f"{job.workspace}/{job.action} has printed nothing yet: it is {job.status_code.value}.")
+    diagnostics.notice(f"{job.workspace}/{job.action} has printed nothing yet: it is {theme.word(job.status_code)}.")
 
 
 def _no_log(settings: Settings, database: Database, job: Job) -> NotFoundError:

@@ -40,7 +40,7 @@ def wait(
       jobrunner jobs wait test/extract test/describe --json
       jobrunner jobs wait 7ujg --timeout 30m || jobrunner jobs why 7ujg
     """
-    from jobrunner_cli import output
+    from jobrunner_cli import output, theme
     from jobrunner_cli.commands.job_view import as_dict
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
@@ -59,7 +59,7 @@ def wait(
         output.as_json([as_dict(job) for job in found])
     else:
         for job in found:
-            output.line(f"{job.id}  {job.workspace}/{job.action}  {job.status_code.value}")
+            output.line(f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}")
     if code is ExitCode.TIMED_OUT and timeout is not None:
         say_what_is_awaited(settings, ids, timeout)
     raise typer.Exit(code)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from jobrunner_cli import output
 from jobrunner_cli.engine.loglines import stamp_of
 from jobrunner_cli.log_text import for_terminal, without_time
+
+if TYPE_CHECKING:
+    from jobrunner_cli.engine.store.models import Job
 
 
 def write(lines: Iterable[bytes], *, timestamps: bool, at_once: bool) -> bool:
@@ -40,6 +44,31 @@ def write_named(
         _write(before[key], line, timestamps=timestamps, terminal=terminal)
         if at_once:
             sys.stdout.buffer.flush()
+    return list(silent)
+
+
+def write_json(lines: Iterable[tuple[str, bytes]], jobs: Mapping[str, Job], *, at_once: bool) -> list[str]:
+    """Write lines of logs as an object of JSON each, given by job id; returns the ids of those without a line.
+
+    Bytes that are no text are escaped in it; a line without a time, such as one of the summary, has null in its place.
+    """
+    import json
+
+    silent = dict.fromkeys(jobs)
+    for job_id, line in lines:
+        silent.pop(job_id, None)
+        job, stamp = jobs[job_id], stamp_of(line)
+        text = without_time(line).decode("utf-8", "backslashreplace")
+        row = {
+            "id": job_id,
+            "workspace": job.workspace,
+            "action": job.action,
+            "at": stamp.decode("ascii") if stamp else None,
+            "text": text,
+        }
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if at_once:
+            sys.stdout.flush()
     return list(silent)
 
 

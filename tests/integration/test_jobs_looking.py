@@ -6,6 +6,7 @@ import calendar
 import json
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 import sys
@@ -161,7 +162,7 @@ def test_why_tells_what_a_running_job_does_and_why_an_ended_one_ended(table: Con
     assert "it runs: the command runs, for 1h 0m; going by its last runs, about 29m" in running
     assert "no runner is at work" in running
     failed = json.loads(jobrunner("jobs", "why", "failed", "--json").stdout)
-    assert failed["reasons"][0]["text"] == "it ended as nonzero_exit: the command exited with an error"
+    assert failed["reasons"][0]["text"] == "it ended: the command exited with an error"
     assert "jobrunner jobs retry failed runs it anew" in failed["reasons"][0]["change"]
     assert (failed["place"], failed["expected_start"]) == (None, None)
 
@@ -236,6 +237,17 @@ def test_logs_of_several_jobs_are_one(ended: WorkDirectory, follow: list[str]):
     assert {"good | one", "bad  | two"} <= set(lines)
     if not follow:
         assert lines.index("good | one") < lines.index("bad  | two")
+
+
+@pytest.mark.parametrize("follow", [[], ["-f"]], ids=["stored", "followed"])
+def test_logs_as_json_say_of_each_line_whose_it_is_and_when_it_was_printed(ended: WorkDirectory, follow: list[str]):
+    words = ("jobs", "logs", *follow, "--tail", "1", "--json")
+    rows = [json.loads(line) for line in ended.cli(*words, "test/bad", "test/good").stdout.splitlines()]
+    assert {frozenset(row) for row in rows} == {frozenset({"id", "workspace", "action", "at", "text"})}
+    printed = [(row["action"], row["text"]) for row in rows if row["at"]]
+    assert sorted(printed) == [("bad", "two"), ("good", "one")]
+    assert all(re.fullmatch(r"[-0-9]{10}T[:0-9]{8}\.[0-9]+Z", row["at"]) for row in rows if row["at"])
+    assert "exit_code: 3" in [row["text"] for row in rows if row["action"] == "bad" and row["at"] is None]
 
 
 def test_outputs_are_listed_and_one_is_copied(ended: WorkDirectory, tmp_path: Path):

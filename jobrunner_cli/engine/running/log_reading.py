@@ -78,7 +78,7 @@ def read_log(
     """The lines of a job's log without their line ends, secrets masked; those that the job printed begin with a
     timestamp, and LogGap or its words stand where some are missing.
 
-    With `tail`, from so many lines before the present end. With `follow` until the job has ended, going over from the
+    With `tail`, only the last so many that it printed so far, and the summary of a stored log. With `follow` until the job has ended, going over from the
     live log to the stored one without losing or repeating a line. `executor` is asked for only if the job has no
     stored log. Raises what the executor raises.
     """
@@ -137,7 +137,7 @@ class _Reader:
             lines = list(_lines(path))
             yield from lines[_place_in_stored(list(self._seen), lines) :]
         elif self._tail is not None:
-            yield from deque(_lines(path), maxlen=self._tail)
+            yield from _tail_of_stored(_lines(path), self._tail)
         else:
             yield from _lines(path)
 
@@ -195,6 +195,20 @@ def _place_in_stored(seen: Sequence[bytes], lines: Sequence[bytes]) -> int:
         if stamp_of(line) > stamp_of(seen[-1]):
             return at - 1 if at and not stamp_of(lines[at - 1]) else at
     return end
+
+
+def _tail_of_stored(lines: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """The last so many lines that the job printed, and the summary, which begins with the first line that is empty."""
+    kept: deque[bytes] = deque(maxlen=count)
+    for line in lines:
+        if not line:
+            yield from kept
+            kept.clear()
+            yield line
+            yield from lines
+        else:
+            kept.append(line)
+    yield from kept
 
 
 def _await_commit(database: Database, version: int | None) -> int:

@@ -117,7 +117,7 @@ def _end(settings: Settings, database: Database, job: Job) -> list[Reason]:
     conn = database.connection
     outcome = queries.result_of(conn, job.id)
     hint = outcome.hint if outcome is not None else None
-    text = f"it ended as {job.status_code.value}: {job.status_message or TABLE[job.status_code].meaning}"
+    text = f"it ended: {job.status_message or TABLE[job.status_code].meaning}"
     again = f"runs it anew, {_SAME_COMMIT}"
     if is_likely(settings, conn, job):
         again = "stores its outputs again, if its container still stands; else it " + again

@@ -119,10 +119,21 @@ def _translate(path: Path, error: sqlite3.DatabaseError) -> JobrunnerError | Non
     if code == sqlite3.SQLITE_CANTOPEN:
         return ConfigurationError(f"the database {path} cannot be opened", hint="check who may read and write it")
     if code == sqlite3.SQLITE_READONLY:
-        return ConfigurationError(f"the database {path} cannot be written to", hint="check who may write to it")
+        return ConfigurationError(
+            f"this user may not write to the database {path}",
+            hint=f"{_whose(path)}; where no runner is at work, reading takes that, too",
+        )
     if code == sqlite3.SQLITE_IOERR:
         return JobrunnerError(f"the database {path} cannot be read or written: {error}")
     return None
+
+
+def _whose(path: Path) -> str:
+    """To whom a file belongs, in a few words."""
+    try:
+        return f"it belongs to {path.owner()}"
+    except (KeyError, OSError):
+        return "check to whom it and its directory belong"
 
 
 def require_file(path: Path) -> None:

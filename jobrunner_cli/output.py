@@ -243,6 +243,19 @@ def pairs(values: Mapping[str, str], *, folded: Collection[str] = ()) -> None:
             print(f"{'' if number else name:<{width}}{_GAP}{part}".rstrip())
 
 
+def command(text: str) -> str:
+    """A command line, quoted so that people can read it: what has single quotes in it stands in double ones if it can."""
+    import shlex
+
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return text
+    return " ".join(
+        f'"{word}"' if "'" in word and not set('"$`\\!\n').intersection(word) else shlex.quote(word) for word in words
+    )
+
+
 def ago(timestamp: float | None, now: float | None = None) -> str:
     """How long ago a time was, as people say it: `12s`, `5m 03s`, `3h 10m`, `2d 4h`."""
     if timestamp is None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: Columns below which lines are not folded any more.
 _LEAST_WIDTH = 20
 _ARROW = "-> "
+#: On a terminal, beside the colours.
+_MARKS = {"ok": "✔", "warning": "▲", "problem": "✘"}
+_PLAIN_MARKS = {"ok": "+", "warning": "!", "problem": "x"}
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
@@ -54,13 +57,16 @@ def _show(found: Sequence[Finding]) -> None:
     styles = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
     verdicts = max(len(verdict.value) for verdict in Verdict)
     checks = max(len(one.check) for one in found)
-    begin = verdicts + checks + 4
-    width = output.width(0) - begin if sys.stdout.isatty() else 0
+    terminal = sys.stdout.isatty()
+    begin = verdicts + checks + (6 if terminal else 4)
+    width = output.width(0) - begin if terminal else 0
+    marks = _MARKS if output.has_glyphs() else _PLAIN_MARKS
     for one in found:
         helps = _folded(one.help, width - len(_ARROW)) if one.help else []
         lines = _folded(one.text, width)
         lines += [f"{'' if n else _ARROW:<{len(_ARROW)}}{line}" for n, line in enumerate(helps)]
-        verdict, check = f"{one.verdict.value:<{verdicts}}  ", f"{one.check:<{checks}}  "
+        mark = f"{marks[one.verdict.value]} " if terminal else ""
+        verdict, check = f"{mark}{one.verdict.value:<{verdicts}}  ", f"{one.check:<{checks}}  "
         output.pieces([(verdict, styles[one.verdict]), (check, ""), (lines[0], "")])
         for line in lines[1:]:
             output.line(f"{'':<{begin}}{line}")

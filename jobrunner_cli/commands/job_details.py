@@ -127,7 +127,7 @@ def show(view: Mapping[str, Any], *, utc: bool) -> None:
             "request": view["job_request_id"],
             "retry of": ", ".join(map(str, view["retry_of"])),
             "code": f"{view['code_repo_url']} at {view['code_commit'] or ''}",
-            "command": view["run_command"] or "",
+            "command": output.command(view["run_command"] or ""),
             "needs": ", ".join(view["needs"]),
             "database": (view["database_name"] or "yes") if view["requires_db"] else "",
             "image": view["image_id"] or "",

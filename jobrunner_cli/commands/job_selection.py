@@ -11,7 +11,7 @@ from jobrunner_cli.commands.confirming import require_consent
 from jobrunner_cli.commands.job_filters import with_whole_request
 from jobrunner_cli.commands.naming import find_job
 from jobrunner_cli.engine.errors import NotFoundError, UsageError
-from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
+from jobrunner_cli.engine.store.filtering import JobFilter, filtered_ids, filtered_jobs
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.operations import Step
@@ -51,9 +51,22 @@ def select(conn: Connection, names: Sequence[str], wanted: JobFilter, codes: Col
         raise UsageError(msg, hint="name some by part of their ids, or choose them with --workspace, --action …")
     chosen = filtered_jobs(conn, with_whole_request(conn, wanted).narrowed(codes))
     if not chosen:
-        msg = "no job is like that"
-        raise NotFoundError(msg, hint="jobrunner jobs ls takes the same options and shows what there is")
+        raise _none(conn, wanted, codes)
     return Selection(jobs=tuple(chosen), exact=False, by_filter=True)
+
+
+def _none(conn: Connection, wanted: JobFilter, codes: Collection[StatusCode]) -> NotFoundError:
+    """That no job is chosen, and whether that is so because those that are like that are not in the right state."""
+    from jobrunner_cli.engine.states import ACTIVE_CODES
+
+    hint = "jobrunner jobs ls takes the same options and shows what there is"
+    if not filtered_ids(conn, with_whole_request(conn, wanted), limit=1):
+        return NotFoundError("no job is like that", hint=hint)
+    if frozenset(codes) <= ACTIVE_CODES:
+        return NotFoundError("all jobs that are like that have ended", hint=hint)
+    if not ACTIVE_CODES.intersection(codes):
+        return NotFoundError("no job that is like that has failed", hint=hint)
+    return NotFoundError("all jobs that are like that have ended, and none left anything", hint=hint)
 
 
 def show_steps(verb: str, steps: Sequence[Step], *, lost: Sequence[Job] = (), to_stdout: bool) -> None:

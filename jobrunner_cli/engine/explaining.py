@@ -42,9 +42,22 @@ def reasons_of(
     """
     if job.state is State.RUNNING:
         return []
-    held = _held_up(job, world)
+    put_back, held = _put_back(job), _held_up(job, world)
     awaited = _dependency_reasons(job, jobs, world, held, run_times)
-    return [*held, *awaited] or _capacity_reasons(job, jobs, world, run_times)
+    in_the_way = [*held, *awaited] or _capacity_reasons(job, jobs, world, run_times)
+    return [*put_back, *in_the_way]
+
+
+def _put_back(job: ActiveJob) -> list[Reason]:
+    """Why a job is to be started over that had begun before."""
+    if job.code is not StatusCode.WAITING_ON_REBOOT:
+        return []
+    return [
+        Reason(
+            text=f"it is to be started over: {job.message or TABLE[job.code].meaning}",
+            change="it starts when its turn has come",
+        )
+    ]
 
 
 def _held_up(job: ActiveJob, world: World) -> list[Reason]:

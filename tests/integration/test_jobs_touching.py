@@ -131,6 +131,7 @@ def test_whole_id_needs_no_question(table: Connection):
         ([], 2, "no job is named"),
         (["one", "--workspace", "ws"], 2, "jobs are either named or chosen by options, not both"),
         (["--workspace", "nowhere"], 4, "no job is like that"),
+        (["--state", "succeeded"], 4, "all jobs that are like that have ended"),
         (["nosuch"], 4, "there is no job 'nosuch'"),
         (["0000000", "--yes"], 4, "'0000000' may be any of 4 jobs:"),
     ],
@@ -172,8 +173,9 @@ def test_pausing_and_resuming_the_backend(table: Connection):
     flag = queries.backend_paused(table)
     assert flag is not None
     why = told_why(TWO)
-    assert why[0]["text"].startswith("the backend is paused since ")
-    assert why[0]["change"] == "jobrunner jobs resume ends that"
+    assert why[0]["text"].startswith("no runner is at work on ")
+    assert why[1]["text"].startswith("the backend is paused since ")
+    assert why[1]["change"] == "jobrunner jobs resume ends that"
     jobrunner("jobs", "pause")
     assert queries.backend_paused(table) == flag
     jobrunner("jobs", "resume")

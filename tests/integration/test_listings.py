@@ -352,8 +352,8 @@ def test_waiting_job_says_why_and_that_nobody_is_at_work(workdir: Path):
     view = json.loads(jobrunner("jobs", "show", "ws/second", "--json").stdout)
     assert view["dependencies"] == [{"id": "first00000000000", "action": "first", "status_code": "created"}]
     assert view["why"] == [
-        "it needs first (first00000000000), which waits: nothing has looked at it yet",
         f"no runner is at work on {workdir}: jobrunner run starts one",
+        "it needs first (first00000000000), which waits: nothing has looked at it yet",
     ]
 
 

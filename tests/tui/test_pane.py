@@ -44,7 +44,7 @@ def workdir(tmp_path: Path) -> Path:
 
 def test_details_say_why_a_job_waits_and_for_whom(workdir: Path):
     async def test(view: View) -> None:
-        await view.shows("it needs extract (cccc), which is waiting_on_workers", "waits for", "no runner is at work")
+        await view.shows("it needs extract (cccc), which waits: ", "waits for", "no runner is at work")
 
     watching(settings_at(workdir), test, first_job="dddd", size=(200, 50))
 

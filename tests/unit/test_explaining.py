@@ -61,6 +61,12 @@ def test_slots_are_told_with_those_who_hold_them_and_the_place_in_the_queue():
     assert first.text == "it is the next of 2 in the queue"
 
 
+def test_job_that_is_to_be_started_over_says_why():
+    jobs = [make_job("a", C.WAITING_ON_REBOOT, message="its container disappeared"), make_job("b", WAITING)]
+    (reason,) = reasons_of(jobs[0], jobs, make_world())
+    assert reason.text == "it is to be started over: its container disappeared"
+
+
 def test_how_long_those_run_that_hold_a_job_up_is_told_where_run_times_are_given():
     jobs = [
         make_job("a", C.EXECUTING, code_since=940.0),

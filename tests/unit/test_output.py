@@ -146,3 +146,17 @@ def test_times_that_are_not_known_are_nothing():
 )
 def test_sizes_as_people_say_them(count: float, said: str):
     assert size(count) == said
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("python:v2 python x.py --n 3", "python:v2 python x.py --n 3"),
+        ("""r:latest -e 'print('"'"'a b'"'"')'""", """r:latest -e "print('a b')\""""),
+        ("""sh -c 'echo $HOME'""", """sh -c 'echo $HOME'"""),
+        ("""sh -c 'echo '"'"'$HOME'"'"''""", """sh -c 'echo '"'"'$HOME'"'"''"""),
+        ("not 'closed", "not 'closed"),
+    ],
+)
+def test_command_is_quoted_for_people_and_means_the_same(stored: str, shown: str):
+    assert output.command(stored) == shown

@@ -48,7 +48,7 @@ def reasons(settings: Settings, database: Database, job: Job) -> list[str]:
         return []
     found = explain(view, board.views(), board.world(None, draining=False))
     if holder_pid(settings.runner_lock_path) is None:
-        found.append(_no_runner(settings).text)
+        found.insert(0, _no_runner(settings).text)
     return found
 
 
@@ -69,7 +69,8 @@ def account(settings: Settings, database: Database, job: Job) -> Account:
             found = [Reason(text="nothing has looked at it yet", change="a runner does that")]
     absent = holder_pid(settings.runner_lock_path) is None
     if absent:
-        found.append(_no_runner(settings))
+        # What runs goes on without one for a while; nothing that waits does.
+        found.insert(len(found) if view.state is State.RUNNING else 0, _no_runner(settings))
     queue = [other for other in views if other.code in WAITS_FOR_CAPACITY]
     queued = view in queue
     return Account(

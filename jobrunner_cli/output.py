@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +202,18 @@ def as_json(value: Any) -> None:
     import json
 
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def json_rows(rows: Iterable[Any]) -> None:
+    """Values as an array of JSON, each written as soon as it is there; what `as_json` prints of a list of them."""
+    import json
+
+    begin = "["
+    for row in rows:
+        text = json.dumps(row, indent=2, ensure_ascii=False, default=str).replace("\n", "\n  ")
+        sys.stdout.write(f"{begin}\n  {text}")
+        begin = ","
+    print("[]" if begin == "[" else "\n]")
 
 
 def line(text: str = "") -> None:

@@ -54,7 +54,7 @@ def ls(
     from jobrunner_cli.commands.job_filters import codes_of, with_whole_request
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.row_form import row_writer
-    from jobrunner_cli.engine.store.filtering import JobFilter, filtered_jobs
+    from jobrunner_cli.engine.store.filtering import JobFilter, filtered_ids, jobs_in_order
 
     if form is not None and as_json:
         from jobrunner_cli.engine.errors import UsageError
@@ -76,22 +76,22 @@ def ls(
         return
     damaged: list[str] = []
     with reading(settings) as database:
-        wanted = with_whole_request(database.connection, wanted)
-        found = filtered_jobs(database.connection, wanted, limit=None if most is None else most + 1, damaged=damaged)
+        chosen = with_whole_request(database.connection, wanted)
+        ids = filtered_ids(database.connection, chosen, limit=None if most is None else most + 1)
+        if most is not None and len(ids) > most:
+            diagnostics.notice(f"There are more jobs than these {most}; --limit and --all show more of them.")
+        jobs = jobs_in_order(database.connection, ids[:most], damaged=damaged)
+        if as_json:
+            output.json_rows(job_view.as_dict(job) for job in jobs)
+        elif write is not None:
+            for job in jobs:
+                output.line(write(job_view.as_dict(job)))
+        elif found := list(jobs):
+            output.table(found, job_view.columns(utc=utc))
+        elif not ids:
+            diagnostics.notice(_nothing(wanted))
     for text in damaged:
         diagnostics.notice(f"Left out: {text}")
-    jobs = found[:most]
-    if len(found) > len(jobs):
-        diagnostics.notice(f"There are more jobs than these {most}; --limit and --all show more of them.")
-    if as_json:
-        output.as_json([job_view.as_dict(job) for job in jobs])
-    elif write is not None:
-        for job in jobs:
-            output.line(write(job_view.as_dict(job)))
-    elif jobs:
-        output.table(jobs, job_view.columns(utc=utc))
-    else:
-        diagnostics.notice(_nothing(wanted))
 
 
 def _nothing(wanted: JobFilter) -> str:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from jobrunner_cli.engine.errors import ConfigurationError
@@ -16,6 +16,8 @@ from jobrunner_cli.engine.store.queries import jobs_by_ids
 
 #: Word for word the condition of the partial index, which SQLite uses only then.
 _ACTIVE = "state NOT IN ('failed', 'succeeded')"
+#: How many jobs are read at once: memory stays small, however many there are.
+_BATCH = 500
 _FINISHED_STATES = (State.SUCCEEDED, State.FAILED)
 
 
@@ -51,14 +53,20 @@ def filtered_jobs(
 
     What is wrong with a row that cannot be read goes to `damaged`; without it, it is raised as ConfigurationError.
     """
-    ids = filtered_ids(conn, wanted, limit=limit)
-    try:
-        found = jobs_by_ids(conn, ids)
-    except ConfigurationError:
-        if damaged is None:
-            raise
-        found = _readable(conn, ids, damaged)
-    return [found[job_id] for job_id in ids if job_id in found]
+    return list(jobs_in_order(conn, filtered_ids(conn, wanted, limit=limit), damaged=damaged))
+
+
+def jobs_in_order(conn: Connection, ids: Sequence[str], *, damaged: list[str] | None = None) -> Iterator[Job]:
+    """Those of these jobs that exist, in this order, read a few at a time; `damaged` as for `filtered_jobs`."""
+    for start in range(0, len(ids), _BATCH):
+        some = ids[start : start + _BATCH]
+        try:
+            found = jobs_by_ids(conn, some)
+        except ConfigurationError:
+            if damaged is None:
+                raise
+            found = _readable(conn, some, damaged)
+        yield from (found[job_id] for job_id in some if job_id in found)
 
 
 def _readable(conn: Connection, ids: Iterable[str], damaged: list[str]) -> dict[str, Job]:

@@ -124,10 +124,10 @@ def _watch(
     with reading(settings) as database:
         chosen = with_whole_request(database.connection, wanted)
 
-        def find() -> Sequence[Job]:
-            return filtered_jobs(database.connection, chosen, limit=most)
+        def find(more: int = 0) -> Sequence[Job]:
+            return filtered_jobs(database.connection, chosen, limit=None if most is None else most + more)
 
         if watching.can_repaint() and write is None and not as_json:
-            watching.repaint(database, find, lambda: job_view.columns(utc=utc))
+            watching.repaint(database, lambda: find(1), lambda: job_view.columns(utc=utc), most)
         else:
             watching.report(database, find, write)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at whether another process has committed.
 _LOOK_INTERVAL = 0.1
+#: Seconds after which somebody who waits for an answer is told what for.
+_SILENCE = 5.0
 #: Jobs that are named of those that have not ended in time.
 _MOST_NAMED = 5
 
@@ -98,6 +100,7 @@ def wait_for_answers(settings: Settings, asked: Mapping[str, Sequence[int]]) -> 
     what becomes of the wishes, if it does not reach an engine.
     """
     driven = False
+    say_at: float | None = time.monotonic() + _SILENCE
     with Database(settings.database_path, readonly=True) as database:
         while True:
             given = answers(database.connection, asked)
@@ -105,7 +108,13 @@ def wait_for_answers(settings: Settings, asked: Mapping[str, Sequence[int]]) -> 
                 return given
             if driven:
                 raise KeyboardInterrupt
-            if holder_pid(settings.runner_lock_path) is not None:
+            holder = holder_pid(settings.runner_lock_path)
+            if holder is not None:
+                if say_at is not None and time.monotonic() >= say_at:
+                    say_at = None
+                    diagnostics.notice(
+                        f"Process {holder} was asked and has not answered yet; Ctrl-C ends the waiting, not the wish."
+                    )
                 time.sleep(_LOOK_INTERVAL)
                 continue
             try:

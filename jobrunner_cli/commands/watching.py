@@ -7,11 +7,13 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import output
 from jobrunner_cli.commands import job_view
+from jobrunner_cli.engine.states import State, state_of
 from jobrunner_cli.engine.store import queries
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 #: Seconds between two looks at whether another process has committed, and between repaints for the sake of the clocks.
 _LOOK_INTERVAL = 0.1
 _REPAINT_INTERVAL = 1.0
+_STATES = (State.RUNNING, State.PENDING, State.FAILED, State.SUCCEEDED)
 #: ECMA-48: the terminal's other screen, the cursor away; and both back.
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -31,8 +34,13 @@ def can_repaint() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
-def repaint(database: Database, find: Callable[[], Sequence[Job]], columns: Callable[[], list[output.Column]]) -> None:
-    """Show the jobs on the whole terminal, anew after every change and every second, until interrupted."""
+def repaint(
+    database: Database, find: Callable[[], Sequence[Job]], columns: Callable[[], list[output.Column]], most: int | None
+) -> None:
+    """Show the jobs on the whole terminal, anew after every change and every second, until interrupted.
+
+    Of more than `most`, so many are shown.
+    """
     jobs: Sequence[Job] = ()
     version, painted = None, 0.0
     sys.stdout.write(_ENTER)
@@ -43,23 +51,31 @@ def repaint(database: Database, find: Callable[[], Sequence[Job]], columns: Call
                 if now != version:
                     version, jobs = now, find()
                 painted = time.monotonic()
-                _paint(jobs, columns())
+                _paint(jobs[:most], columns(), more=len(jobs) > len(jobs[:most]))
             time.sleep(_LOOK_INTERVAL)
     finally:
         sys.stdout.write(_LEAVE)
         sys.stdout.flush()
 
 
-def _paint(jobs: Sequence[Job], columns: list[output.Column]) -> None:
+def _paint(jobs: Sequence[Job], columns: list[output.Column], *, more: bool) -> None:
     width, height = shutil.get_terminal_size()
     room = max(height - 2, 1)
-    title = f"{len(jobs)} jobs, {time.strftime('%H:%M:%S')}; Ctrl-C leaves"
+    title = f"{_counts(jobs, more=more)}, {time.strftime('%H:%M:%S')}; Ctrl-C leaves"
     if len(jobs) > room - 1:
-        title += f"; {len(jobs) - room + 1} more do not fit"
+        title += f"; {len(jobs) - room + 1} do not fit"
     rows = output.lines(jobs[: room - 1], columns, width) if jobs else [[("no job is like that", "dim")]]
     lines = [output.styled(title[:width], "dim"), *("".join(output.styled(*piece) for piece in row) for row in rows)]
     sys.stdout.write(_HOME + f"{_REST_OF_LINE}\n".join(lines) + _REST_OF_LINE + _REST_OF_SCREEN)
     sys.stdout.flush()
+
+
+def _counts(jobs: Sequence[Job], *, more: bool) -> str:
+    """How many jobs there are, and how many of them in which state; of `more` than these, what the first are."""
+    states = Counter(state_of(job.status_code) for job in jobs)
+    counts = ", ".join(f"{states[state]} {state.value}" for state in _STATES if states[state])
+    number = f"the first {len(jobs)} jobs" if more else "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    return f"{number} ({counts})" if counts else number
 
 
 def report(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,9 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine.states import StatusCode
-from jobrunner_cli.engine.store import queries
+from jobrunner_cli.engine.store import intents, queries
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.locks import RunnerLock
 from support.store import make_job, new_database
 from support.terminal import jobrunner, on_terminal, without_colours
 
@@ -116,6 +121,21 @@ def test_jobs_chosen_by_options_are_paused_and_resumed_once_that_is_confirmed(ta
     assert paused(table) == {("job", ONE)}
     assert [entry["id"] for entry in told("jobs", "resume", "--state", "pending", "--yes")] == [ONE]
     assert paused(table) == set()
+
+
+def test_runner_that_does_not_answer_is_named_and_the_wish_outlives_the_waiting(table: Connection):
+    with RunnerLock(Path(os.environ["WORKDIR"], "runner.lock")):
+        command = subprocess.Popen(
+            [sys.executable, "-m", "jobrunner_cli", "jobs", "cancel", OTHER], stderr=subprocess.PIPE, text=True
+        )
+        assert command.stderr is not None
+        assert command.stderr.readline() == (
+            f"Process {os.getpid()} was asked and has not answered yet; Ctrl-C ends the waiting, not the wish.\n"
+        )
+        command.send_signal(signal.SIGINT)
+        assert command.wait(60) == 130
+        command.stderr.close()
+    assert list(intents.open_intents(table)) == [OTHER]
 
 
 def test_whole_id_needs_no_question(table: Connection):

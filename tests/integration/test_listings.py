@@ -17,7 +17,7 @@ from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.engine.store.changes import record_verdict
 from jobrunner_cli.engine.store.database import Connection
 from support.store import make_job, make_outcome, new_database
-from support.terminal import jobrunner, on_terminal, without_colours
+from support.terminal import jobrunner
 
 pytestmark = pytest.mark.slow
 
@@ -146,104 +146,6 @@ def test_empty_listing_is_said_beside_nothing(workdir: Path, words: list[str], s
     assert jobrunner("jobs", "ls", *words, "--json").stdout == "[]\n"
 
 
-@pytest.mark.parametrize("columns", [58, 60, 80, 100, 200])
-def test_listing_fits_the_terminal_one_line_a_job(jobs: Path, columns: int):
-    lines = without_colours(on_terminal("jobs", "ls", columns=columns)).splitlines()
-    assert len(lines) == 5
-    assert max(map(len, lines)) <= columns
-    for line, (glyph, word) in zip(
-        lines[1:],
-        [("●", "executing"), ("◌", "waiting for a worker"), ("✘", "nonzero exit"), ("✔", "succeeded")],
-        strict=True,
-    ):
-        assert line.startswith(glyph)
-        assert word in line
-
-
-@pytest.mark.parametrize("columns", [34, 40, 50])
-def test_very_narrow_terminal_gets_the_beginning_of_everything(jobs: Path, columns: int):
-    lines = without_colours(on_terminal("jobs", "ls", columns=columns)).splitlines()
-    assert len(lines) == 5
-    assert max(map(len, lines)) <= columns
-    assert [line.split()[1] for line in lines[1:]] == ["running0", "waiting0", "failed00", "succeede"]
-    assert "…" in lines[3]
-
-
-def test_age_is_there_before_a_long_name_is_whole(workdir: Path):
-    new_database(workdir, make_job(workspace="a-workspace-with-a-rather-long-name", action="a" * 30)).close()
-    lines = without_colours(on_terminal("jobs", "ls", columns=80)).splitlines()
-    assert "AGE" in lines[0].split()
-    assert "a-workspace-with…" not in lines[1]
-    assert "a-workspace-wit" in lines[1]
-
-
-def test_terminal_without_the_glyphs_gets_letters(jobs: Path):
-    lines = without_colours(on_terminal("jobs", "ls", columns=60, PYTHONIOENCODING="ascii")).splitlines()
-    assert [line[0] for line in lines[1:]] == ["*", "~", "x", "+"]
-    assert "..." in lines[3]
-
-
-def test_sentences_are_folded_between_words_on_a_terminal_and_whole_in_a_pipe(jobs: Path):
-    whole = jobrunner("jobs", "why", "failed00").stdout
-    folded = without_colours(on_terminal("jobs", "why", "failed00", columns=50))
-    assert max(map(len, folded.splitlines())) <= 50
-    assert max(map(len, whole.splitlines())) > 50
-    assert folded.split() == whole.split()
-
-
-@pytest.mark.parametrize("word", ["waiting for a worker", "waiting_on_workers", "Waiting-On-Workers"])
-def test_state_may_be_given_as_it_is_shown(jobs: Path, word: str):
-    assert [job["action"] for job in listed("--state", word)] == ["wait"]
-
-
-def test_state_that_is_nearly_one_is_guessed_at(jobs: Path):
-    assert "did you mean executing?" in jobrunner("jobs", "ls", "--state", "excuting", code=2).stderr
-
-
-def test_request_may_be_named_by_part_of_its_id(workdir: Path):
-    with new_database(workdir, make_job("a", job_request_id="first1"), make_job("b", job_request_id="second2")) as conn:
-        conn.executemany("INSERT INTO job_request (id, original) VALUES (?, '{}')", [("first1",), ("second2",)])
-    assert [job["id"] for job in listed("--request", "cond")] == ["b"]
-    assert [job["id"] for job in listed("--request", "first1")] == ["a"]
-    assert listed("--request", "nosuch") == []
-    said = jobrunner("jobs", "ls", "--request", "s", code=4).stderr.splitlines()
-    assert said[1:3] == ["  second2", "  first1"]
-
-
-def test_two_forms_at_once_are_refused(jobs: Path):
-    assert "two forms" in jobrunner("jobs", "ls", "--json", "--format", "{id}", code=2).stderr
-
-
-def test_damaged_database_is_told_with_what_helps(jobs: Path):
-    path = jobs / "db.sqlite"
-    with closing(sqlite3.connect(path)) as conn:
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (size,) = conn.execute("PRAGMA page_size").fetchone()
-    content = path.read_bytes()
-    path.write_bytes(content[:size] + b"\xff" * (len(content) - size))
-    for words in (["ls"], ["why", "failed00"], ["cancel", "running0", "--yes"]):
-        said = jobrunner("jobs", *words, code=3).stderr.splitlines()
-        assert said[0].startswith(f"jobrunner: the database {path} is damaged: ")
-        assert said[1] == "  hint: jobrunner restore FILE puts a backup in its place"
-
-
-def test_shortened_id_on_a_narrow_terminal_still_names_its_job(jobs: Path):
-    line = without_colours(on_terminal("jobs", "ls", columns=60)).splitlines()[1]
-    shown = line.split()[1]
-    assert len(shown) == 8
-    assert json.loads(jobrunner("jobs", "show", shown, "--json").stdout)["action"] == "run"
-
-
-@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}], ids=str)
-@pytest.mark.parametrize("words", [["ls"], ["show", "ws/done"]], ids=" ".join)
-def test_no_colours_where_they_are_not_wanted(jobs: Path, environment: dict[str, str], words: list[str]):
-    coloured = on_terminal("jobs", *words, columns=100)
-    plain = on_terminal("jobs", *words, columns=100, **environment)
-    assert "\x1b[" in coloured
-    assert "\x1b" not in plain
-    assert "✔" in plain
-
-
 def test_what_a_message_holds_cannot_steer_the_terminal(workdir: Path):
     message = "Internal error: \x1b[2J\x1b]0;title\x07gone\r\u202e"
     new_database(workdir, make_job(code=StatusCode.INTERNAL_ERROR, status_message=message, completed_at=at(5))).close()
@@ -352,8 +254,8 @@ def test_waiting_job_says_why_and_that_nobody_is_at_work(workdir: Path):
     view = json.loads(jobrunner("jobs", "show", "ws/second", "--json").stdout)
     assert view["dependencies"] == [{"id": "first00000000000", "action": "first", "status_code": "created"}]
     assert view["why"] == [
-        f"no runner is at work on {workdir}: jobrunner run starts one",
         "it needs first (first00000000000), which waits: nothing has looked at it yet",
+        f"no runner is at work on {workdir}: jobrunner run starts one",
     ]
 
 

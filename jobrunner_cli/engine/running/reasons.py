@@ -48,7 +48,7 @@ def reasons(settings: Settings, database: Database, job: Job) -> list[str]:
         return []
     found = explain(view, board.views(), board.world(None, draining=False))
     if holder_pid(settings.runner_lock_path) is None:
-        found.insert(0, _no_runner(settings).text)
+        found.append(_no_runner(settings).text)
     return found
 
 

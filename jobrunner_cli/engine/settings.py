@@ -12,13 +12,14 @@ from typing import Any
 
 from jobrunner_cli.engine.errors import ConfigurationError, UsageError
 from jobrunner_cli.engine.forms import MalformedError, format_duration, format_size
+from jobrunner_cli.engine.setting_rules import DEFAULT, DERIVED, absent_files, contradictions, force
 from jobrunner_cli.engine.variables import VARIABLES, Variable
 
 _MASK = "********"
 #: A shorter part of a secret is no secret, and masking it would spoil every log.
 _LEAST_SECRET = 4
 
-ENVIRONMENT, DOTENV, CONFIG_FILE, DEFAULT, DERIVED = "environment", ".env", "config.toml", "default", "derived"
+ENVIRONMENT, DOTENV, CONFIG_FILE = "environment", ".env", "config.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,11 +296,11 @@ def load(environ: Mapping[str, str] | None = None, cwd: Path | None = None, conf
         except _ProblemError as problem:
             problems.append(str(problem))
             values[variable.field], sources[variable.field] = _default(variable, values, here)
-    _contradictions(values, problems)
+    problems += contradictions(values)
     if problems:
         raise ConfigurationError("\n".join(problems), hint="an empty value means the default")
-    _force(values, sources)
-    notices += _absent_files(values, sources)
+    force(values, sources)
+    notices += absent_files(values, sources)
     return Settings(**values, sources=MappingProxyType(sources), notices=tuple(notices))
 
 
@@ -339,38 +340,6 @@ def _default(variable: Variable, values: Mapping[str, Any], here: Path) -> tuple
     if variable.derive is not None:
         return variable.derive(values), source
     return (None if variable.default is None else variable.parse(variable.default, here)), source
-
-
-def _contradictions(values: Mapping[str, Any], problems: list[str]) -> None:
-    pair = ("presto_tls_cert_path", "presto_tls_key_path")
-    given = [name for name in pair if values[name] is not None]
-    if len(given) == 1:
-        (missing,) = set(pair) - set(given)
-        problems.append(f"{given[0].upper()} is set without {missing.upper()}: set both or neither")
-    stores = [os.path.realpath(values[f"{level}_privacy_storage_base"]) for level in ("high", "medium")]
-    if stores[0] == stores[1]:
-        # What may not be in the one would be taken away from the other.
-        problems.append(
-            f"HIGH_PRIVACY_STORAGE_BASE and MEDIUM_PRIVACY_STORAGE_BASE are the same directory: {stores[0]}"
-        )
-    elif Path(stores[0]).is_relative_to(stores[1]):
-        # Whoever may read the one would find everything there.
-        problems.append(f"HIGH_PRIVACY_STORAGE_BASE, {stores[0]}, is inside MEDIUM_PRIVACY_STORAGE_BASE, {stores[1]}")
-
-
-def _force(values: dict[str, Any], sources: dict[str, str]) -> None:
-    """What no setting can turn off: dummy data for `expectations`, the proxy where there is real data (section 6)."""
-    if values["backend"] == "expectations" and not values["using_dummy_data_backend"]:
-        values["using_dummy_data_backend"], sources["using_dummy_data_backend"] = True, DERIVED
-    if not values["using_dummy_data_backend"] and not values["github_proxy"]:
-        values["github_proxy"], sources["github_proxy"] = True, DERIVED
-
-
-def _absent_files(values: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
-    """What is said of files with rules that somebody named and that are not there: without one, no rule holds."""
-    for name in ("job_resource_weights", "job_time_limits"):
-        if sources[name] != DEFAULT and not values[name].exists():
-            yield f"{name.upper()} (from {sources[name]}) names {values[name]}, which is not there"
 
 
 def _dotenv(here: Path, problems: list[str], notices: list[str]) -> _Layer:

@@ -85,6 +85,10 @@ class ExecutorUnavailableError(UnreachableError):
     """The executor does not answer at the moment: wait and try again, no job is at fault."""
 
 
+class RegistryUnreachableError(UnreachableError):
+    """The engine does not reach the registry that has an image."""
+
+
 class ExecutorError(JobrunnerError):
     """The executor refused a verb for this job for good (a bad command, a network that does not exist)."""
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -212,6 +213,17 @@ def test_missing_image_is_one_line_and_the_rest_is_not_tried(registry: Registry)
     assert said.startswith(f"jobrunner: {registry.address}/{NAMESPACE}/nothing:v1 could not be fetched: manifest ")
     assert said.endswith("unknown")
     assert "docker login" in hint
+
+
+def test_registry_that_nobody_answers_at_is_told_once(registry: Registry):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        done = jobrunner("images", "pull", "--allowed", code=5, DOCKER_REGISTRY=address)
+    said, hint = done.stderr.splitlines()
+    assert said.startswith(f"jobrunner: {address}/")
+    assert "could not be fetched" in said
+    assert f"reach {address}?" in hint
 
 
 @pytest.mark.parametrize("name", ["UPPER:v1", "", "a b", "tiny:v1:v2"])

@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from jobrunner_cli.engine.errors import ExecutorError, ImageMissingError
+from jobrunner_cli.engine.errors import (
+    ExecutorError,
+    ImageMissingError,
+    JobrunnerError,
+    RegistryUnreachableError,
+)
 from jobrunner_cli.engine.executors.docker_configuration import ImageFacts
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection, explanation, is_absent
 from jobrunner_cli.engine.executors.docker_streams import post_stream, reports
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 _IMAGE_KNOWN_FOR = 5.0
 #: Seconds that a registry may be silent while an image is fetched.
 _PULL_SILENCE = 300.0
+#: What an engine's answer has in it when nobody answered the engine (the words of Go's `net` package).
+_NO_CONNECTION = ("dial tcp", "i/o timeout", "no such host", "Client.Timeout", "TLS handshake timeout")
 
 
 def full_image_name(name: str, registry: str) -> str:
@@ -86,7 +93,8 @@ def list_images(engine: EngineConnection, registry: str) -> list[ImageInfo]:
 def pull_image(engine: EngineConnection, name: str) -> Iterator[str]:
     """Fetch an image by its full name; yields lines of progress, none twice in a row.
 
-    Raises ExecutorError if the registry refuses it, ExecutorUnavailableError if the engine breaks off.
+    Raises ExecutorError if the registry refuses it, RegistryUnreachableError if it does not answer, and
+    ExecutorUnavailableError if the engine breaks off.
     """
     from docker.auth import get_config_header, resolve_repository_name
     from docker.errors import APIError
@@ -126,8 +134,13 @@ def _progress(name: str, told: Iterator[Mapping[str, Any]]) -> Iterator[str]:
             yield line
 
 
-def _refusal(name: str, words: object) -> ExecutorError:
+def _refusal(name: str, words: str) -> JobrunnerError:
+    message = f"{name} could not be fetched: {words}"
+    if any(word in words for word in _NO_CONNECTION):
+        host = name.partition("/")[0]
+        return RegistryUnreachableError(
+            message, hint=f"can the machine of the engine reach {host}? A proxy is the engine's business"
+        )
     return ExecutorError(
-        f"{name} could not be fetched: {words}",
-        hint="is the name right, and is this machine logged in to the registry (docker login)?",
+        message, hint="is the name right, and is this machine logged in to the registry (docker login)?"
     )

@@ -211,5 +211,5 @@ class Executor(Protocol):
         ...
 
     def pull(self, image: str) -> Iterator[str]:
-        """Fetch an image; yields lines of progress. Raises ExecutorError if the registry refuses it."""
+        """Fetch an image; yields lines of progress. Raises ExecutorError if the registry refuses it, RegistryUnreachableError."""
         ...

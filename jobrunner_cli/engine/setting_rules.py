@@ -38,5 +38,6 @@ def force(values: dict[str, Any], sources: dict[str, str]) -> None:
 def absent_files(values: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
     """What is said of files with rules that somebody named and that are not there: without one, no rule holds."""
     for name in ("job_resource_weights", "job_time_limits"):
-        if sources[name] != DEFAULT and not values[name].exists():
+        # What cannot be looked at for another reason is told by the one who reads it.
+        if sources[name] != DEFAULT and not os.path.lexists(values[name]):
             yield f"{name.upper()} (from {sources[name]}) names {values[name]}, which is not there"

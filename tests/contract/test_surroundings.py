@@ -114,11 +114,20 @@ def test_it_has_no_network(docker_bench: Bench) -> None:
 def test_more_memory_than_the_limit_ends_it_as_out_of_memory(docker_bench: Bench) -> None:
     # A very busy engine may miss that one ran out of memory, as it does for whoever asks it by hand.
     ends = []
-    while not any(detail.out_of_memory for detail in ends) and len(ends) < 3:
-        ends.append(docker_bench.run(docker_bench.shell("exec tail /dev/zero", memory_limit=16 * 1024 * 1024)))
+    while not any(out_of_memory for _, out_of_memory in ends) and len(ends) < 3:
+        detail = docker_bench.run(docker_bench.shell("exec tail /dev/zero", memory_limit=16 * 1024 * 1024))
+        ends.append((detail.exit_code, docker_bench.executor.ran_out_of_memory(detail)))
 
-    assert {detail.exit_code for detail in ends} == {137}
-    assert ends[-1].out_of_memory
+    assert {exit_code for exit_code, _ in ends} == {137}
+    assert ends[-1][1]
+
+
+@pytest.mark.engine
+def test_killed_from_outside_is_not_out_of_memory(docker_bench: Bench) -> None:
+    detail = docker_bench.run(docker_bench.shell("kill -9 $$"))
+
+    assert detail.exit_code == 137
+    assert not docker_bench.executor.ran_out_of_memory(detail)
 
 
 def _read(path: Path) -> bytes:

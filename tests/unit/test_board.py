@@ -197,7 +197,7 @@ def test_when_what_stood_in_the_way_is_gone_everything_is_tried_again(make_board
     board, _ = make_board(make_job("j", C.PREPARING), make_job("ended", C.KILLED_BY_ADMIN))
     board.refresh()
     board.track("j").not_before = time.monotonic() + 1000
-    board.clean_up_later("ended", time.monotonic() + 1000)
+    board.chores.remove("ended", time.monotonic() + 1000)
     assert decide(board.views(), board.world(None, draining=False)) == []
     board.wait_no_longer()
     assert [each.job_id for each in decide(board.views(), board.world(None, draining=False))] == ["j"]

@@ -29,8 +29,8 @@ from jobrunner_cli.engine.executors.docker_connection import (
 from jobrunner_cli.engine.executors.docker_ending import (
     describe_container,
     end_container,
-    ran_out_of_memory,
     remove_container,
+    told_of_memory,
 )
 from jobrunner_cli.engine.executors.docker_errands import Errands
 from jobrunner_cli.engine.executors.docker_events import DockerEvents
@@ -39,6 +39,7 @@ from jobrunner_cli.engine.executors.docker_images import KnownImages, full_image
 from jobrunner_cli.engine.executors.docker_logs import DockerLog
 from jobrunner_cli.engine.executors.docker_memory import OwnContainers
 from jobrunner_cli.engine.executors.docker_metadata import (
+    KILLED,
     container_detail,
     container_name,
     container_state,
@@ -316,12 +317,21 @@ class DockerExecutor:
         """Everything about the job's container; None if there is none. Raises ExecutorUnavailableError."""
         name = container_name(job_id)
         described = self._own.take_end(name)
-        with self._engine.calling(f"inspect {name}") as client:
-            if described is None:
+        if described is None:
+            with self._engine.calling(f"inspect {name}") as client:
                 described = describe_container(client, name)
-            if described is None:
-                return None
-            return container_detail(job_id, described, out_of_memory=ran_out_of_memory(client, described))
+        return None if described is None else container_detail(job_id, described)
+
+    def ran_out_of_memory(self, detail: ContainerDetail) -> bool:
+        """Whether that ended it. Raises ExecutorUnavailableError."""
+        if detail.out_of_memory or detail.exit_code != KILLED:
+            return detail.out_of_memory
+        try:
+            with self._engine.calling("tell what killed a container") as client:
+                return told_of_memory(client, detail, timeout=self._timeout)
+        except ExecutorError:
+            # An engine that knows no such events: it was killed, whatever for.
+            return False
 
     def _note_end(self, described: Mapping[str, Any]) -> None:
         """Keep the description that the end of a container brought, for the one who is going to ask for it next."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.errors import ExecutorUnavailableError
 from jobrunner_cli.engine.executors.docker_connection import is_absent, is_conflict
-from jobrunner_cli.engine.executors.docker_metadata import (
-    container_state,
-    has_memory_flag,
-    unix_seconds,
-    was_killed,
-)
-from jobrunner_cli.engine.work import ContainerState
+from jobrunner_cli.engine.executors.docker_metadata import container_name, container_state
+from jobrunner_cli.engine.executors.docker_streams import open_stream, reports
+from jobrunner_cli.engine.work import ContainerDetail, ContainerState
 
 if TYPE_CHECKING:
     from docker.api.client import APIClient
@@ -36,25 +32,23 @@ def describe_container(client: APIClient, name: str) -> dict[str, Any] | None:
     return described
 
 
-def ran_out_of_memory(client: APIClient, described: Mapping[str, Any]) -> bool:
-    """Whether a container, as described, was killed for want of memory. Raises what docker-py raises, but no APIError.
+def told_of_memory(client: APIClient, detail: ContainerDetail, *, timeout: float) -> bool:
+    """Whether the engine tells of a lack of memory in a container that was killed.
 
-    An engine hears of the lack and of the death on different ways. Where the death comes first, the description never
-    says anything of the lack, and only the engine's events do.
+    It hears of the lack and of the death on different ways. Where the death comes first, the description never says
+    anything of the lack, and only the events do. `timeout` in seconds is for the engine's answer, which comes within
+    two seconds of the death. Raises what docker-py and requests raise, and EOFError for an answer that is none.
     """
-    from docker.errors import APIError
-
-    if not was_killed(described) or has_memory_flag(described):
-        return was_killed(described)
-    filters = {"type": ["container"], "container": [described["Id"]], "event": ["oom"]}
-    since = math.floor(unix_seconds(described["State"]["StartedAt"]) or 0)
-    until = math.ceil(unix_seconds(described["State"]["FinishedAt"]) or 0) + _AFTERTHOUGHT
+    filters = {"type": ["container"], "container": [container_name(detail.job_id)], "event": ["oom"]}
+    since, until = math.floor(detail.started_at or 0), math.ceil(detail.finished_at or 0) + _AFTERTHOUGHT
+    answer = open_stream(
+        client, "/events", timeout=timeout + _AFTERTHOUGHT + 1, filters=json.dumps(filters), since=since, until=until
+    )
     try:
-        # To the end of the stream, which is near, so that its connection can be used again.
-        return bool(list(client.events(since=since, until=until, filters=filters)))
-    except APIError:
-        # An engine that knows no such events: it is killed, whatever for.
-        return False
+        # To the end, so that the connection can be used again.
+        return bool(list(reports(answer)))
+    except ValueError as error:
+        raise EOFError(f"no list of events: {error}") from error
 
 
 def end_container(client: APIClient, name: str, *, grace: float, patience: float) -> None:

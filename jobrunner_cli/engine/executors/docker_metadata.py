@@ -10,7 +10,8 @@ from jobrunner_cli.engine.masking import mask_environment
 from jobrunner_cli.engine.work import ContainerDetail, ContainerState
 
 _PREFIX = "os-job-"
-_KILLED = 137
+#: What a command ends with that was killed.
+KILLED = 137
 
 #: Engine's word -> state; a container that is being removed counts as gone. Some words are only Podman's.
 _STATES = {
@@ -46,36 +47,20 @@ def container_state(word: str) -> ContainerState | None:
     return _STATES.get(word.lower())
 
 
-def was_killed(described: Mapping[str, Any]) -> bool:
-    """Whether the container ended as one does whose command was killed."""
-    told = described["State"]
-    return container_state(told["Status"]) is ContainerState.EXITED and int(told["ExitCode"]) == _KILLED
-
-
-def has_memory_flag(described: Mapping[str, Any]) -> bool:
-    """Whether the engine says that something in the container was killed for want of memory."""
-    return bool(described["State"].get("OOMKilled"))
-
-
-def container_detail(
-    job_id: str, described: Mapping[str, Any], *, out_of_memory: bool | None = None
-) -> ContainerDetail | None:
-    """The engine's description of a container in the runner's terms; None for one on its way out.
-
-    `out_of_memory` is for who knows better than the description.
-    """
+def container_detail(job_id: str, described: Mapping[str, Any]) -> ContainerDetail | None:
+    """The engine's description of a container in the runner's terms; None for one on its way out."""
     told = described["State"]
     state = container_state(told["Status"])
     if state is None:
         return None
     ended = state is ContainerState.EXITED
-    # Engines also set the flag when a child alone was killed and the command carried on.
-    flagged = was_killed(described) and has_memory_flag(described)
+    exit_code = int(told["ExitCode"]) if ended else None
     return ContainerDetail(
         job_id=job_id,
         state=state,
-        exit_code=int(told["ExitCode"]) if ended else None,
-        out_of_memory=flagged if out_of_memory is None else out_of_memory,
+        exit_code=exit_code,
+        # Engines also set the flag when a child alone was killed and the command carried on.
+        out_of_memory=exit_code == KILLED and bool(told.get("OOMKilled")),
         started_at=unix_seconds(told.get("StartedAt")),
         finished_at=unix_seconds(told.get("FinishedAt")) if ended else None,
         image_id=described.get("Image"),

@@ -221,6 +221,10 @@ class ProcessExecutor:
             },
         )
 
+    def ran_out_of_memory(self, detail: ContainerDetail) -> bool:
+        """Never: a process has no limit."""
+        return detail.out_of_memory
+
     @property
     def keeps_log_head(self) -> bool:
         """The shim keeps the beginning and the end."""

@@ -169,6 +169,12 @@ class Executor(Protocol):
         """Everything about the job's container; None if there is none."""
         ...
 
+    def ran_out_of_memory(self, detail: ContainerDetail) -> bool:
+        """Whether a lack of memory ended it. Knows more than the description does; may take two seconds if it was
+        killed, whatever by.
+        """
+        ...
+
     @property
     def keeps_log_head(self) -> bool:
         """Whether the beginning of a job's log stays, however much follows; if not, the newest part alone does."""

@@ -14,11 +14,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.endings import ALREADY_FINISHED, STOPS
+from jobrunner_cli.engine.running.chores import Chores
 from jobrunner_cli.engine.running.definitions import uses_real_database
 from jobrunner_cli.engine.running.holds import Holds
 from jobrunner_cli.engine.running.rows import Rows
 from jobrunner_cli.engine.running.second_chances import finalize_again
-from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job
+from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job, progress_of
 from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.time_limits import TimeLimits
@@ -79,8 +80,8 @@ class Board:
         self._holds = Holds()
         self._version: int | None = None
         self._touched_at = time.monotonic()
-        self._cleanups: dict[str, float] = {}
-        self._retries: set[str] = set()
+        #: what is still to be done for ended jobs
+        self.chores = Chores()
 
     # Reading.
 
@@ -140,9 +141,9 @@ class Board:
             if job is None or state_of(job.status_code) in {State.PENDING, State.RUNNING}:
                 continue
             if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and self.track(job_id).in_flight is None:
-                self._cleanups.setdefault(job_id, 0.0)
+                self.chores.remove(job_id)
             if any(wish.kind is IntentKind.RETRY for wish in wishes) and self._may_move(job_id):
-                self._retries.add(job_id)
+                self.chores.retries.add(job_id)
             self._answer(job_id, ALREADY_FINISHED, cleanup=False)
 
     def _answer(self, job_id: str, answer: str, *, cleanup: bool) -> None:
@@ -166,8 +167,8 @@ class Board:
     def wait_no_longer(self) -> None:
         """What stood in the way is gone: try everything again that is to be tried again."""
         for track in self._tracks.values():
-            track.not_before = None
-        self._cleanups = dict.fromkeys(self._cleanups, 0.0)
+            track.not_before, track.attempts = None, 0
+        self.chores.wait_no_longer()
 
     def drop_track(self, job_id: str) -> None:
         """Nothing needs to be remembered of an ended job any more, unless something is being done for it."""
@@ -297,6 +298,13 @@ class Board:
         with self._database.transaction() as conn:
             self.jobs[job_id] = changes.advance(conn, job, (), now_ns=time.time_ns(), message=message, cause="")
 
+    def note_progress(self, now: float) -> list[Job]:
+        """Say of what takes long, at this monotonic time, how far it is; the jobs that it was said of."""
+        told = {job_id: text for job_id in self.jobs if (text := progress_of(self.track(job_id), now)) is not None}
+        for job_id, text in told.items():
+            self.note(job_id, text)
+        return [self.jobs[job_id] for job_id in told]
+
     def record_verdict(self, job_id: str, outcome: Outcome) -> None:
         """Store the verdict, unless somebody wants the job ended: then the next look ends it."""
         conn = self._database.connection
@@ -308,7 +316,9 @@ class Board:
     def conclude(self, job_id: str) -> Job:
         """The final row of a job whose outputs are in place."""
         outcome = self.track(job_id).outcome
-        assert outcome is not None, f"job {job_id} has no verdict"
+        if outcome is None:
+            msg = f"job {job_id} has no verdict"
+            raise AssertionError(msg)
         results = {
             "outputs": outcome.levels,
             "unmatched_outputs": outcome.unmatched_outputs,
@@ -356,28 +366,19 @@ class Board:
                 leave.append(job)
         return leave
 
-    def clean_up_later(self, job_id: str, at: float) -> None:
-        """What an ended job left is to be removed, at a monotonic time."""
-        self._cleanups[job_id] = at
-
     def cleaned_up(self, job_id: str, answer: str) -> None:
         """The removal of what an ended job left is over, one way or the other."""
         self._answer(job_id, answer, cleanup=True)
         self.drop_track(job_id)
 
-    @property
-    def cleanups_waiting(self) -> bool:
-        """Whether something of an ended job is still to be removed, or one is to be finalized again."""
-        return bool(self._cleanups or self._retries)
-
     def retry_ended(self, snapshot: Snapshot | None) -> None:
         """Put ended jobs that are to be finalized again back among the active ones, once the executor was heard."""
         if snapshot is None:
             return
-        for job_id in sorted(self._retries):
-            if self.track(job_id).in_flight is not None or job_id in self._cleanups:
+        for job_id in sorted(self.chores.retries):
+            if self.track(job_id).in_flight is not None or self.chores.is_to_be_removed(job_id):
                 continue
-            self._retries.discard(job_id)
+            self.chores.retries.discard(job_id)
             wishes = [wish for wish in self._intents.get(job_id, ()) if wish.kind is IntentKind.RETRY]
             if finalize_again(self._database, job_id, wishes, snapshot.containers.get(job_id)):
                 self._tracks.pop(job_id, None)
@@ -386,11 +387,7 @@ class Board:
 
     def take_cleanups(self) -> list[str]:
         """The ended jobs whose things are to be removed now."""
-        now = time.monotonic()
-        due = [job_id for job_id, at in self._cleanups.items() if at <= now and self.track(job_id).in_flight is None]
-        for job_id in due:
-            del self._cleanups[job_id]
-        return due
+        return self.chores.take_removals(time.monotonic(), lambda job_id: self.track(job_id).in_flight is None)
 
     def forget_container(self, done: EffectDone) -> None:
         """An effect has removed what was provisioned."""

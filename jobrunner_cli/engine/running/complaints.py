@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.errors import JobrunnerError
+from jobrunner_cli.engine.running.settling import is_expected
 
 if TYPE_CHECKING:
+    from jobrunner_cli.engine.running.tracks import EffectDone
     from jobrunner_cli.engine.work import Decision
 
 log = logging.getLogger(__name__)
@@ -64,3 +66,9 @@ def steps_of(decisions: Sequence[Decision]) -> str:
     first = decisions[0]
     step = f"{first.job_id} as {first.path[-1].value}" if first.path else f"what becomes of {first.job_id}"
     return step if len(decisions) == 1 else f"{step}, and {len(decisions) - 1} more"
+
+
+def log_failure(done: EffectDone, error: Exception, level: int) -> None:
+    """Log that an effect failed, with where in the program if nobody has foreseen that."""
+    trace = None if is_expected(error) else error
+    log.log(level, "%s of %s failed: %s", done.kind.value, done.job_id, error, exc_info=trace)

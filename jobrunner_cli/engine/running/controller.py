@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from jobrunner_cli.engine.errors import DatabaseBusyError
 from jobrunner_cli.engine.running import settling
 from jobrunner_cli.engine.running.board import Board
-from jobrunner_cli.engine.running.complaints import Complaints, steps_of
+from jobrunner_cli.engine.running.complaints import Complaints, log_failure, steps_of
 from jobrunner_cli.engine.running.leftovers import leftovers
 from jobrunner_cli.engine.running.limits import NewLimits
 from jobrunner_cli.engine.running.settling import TryAgain
 from jobrunner_cli.engine.running.space import SpaceSeen
-from jobrunner_cli.engine.running.tracks import EffectDone, progress_of, was_asked_too_early
+from jobrunner_cli.engine.running.tracks import EffectDone, was_asked_too_early
 from jobrunner_cli.engine.running.usage import Overuse
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, state_of
@@ -136,7 +136,7 @@ class Controller:
         if (
             not (self._collected and self._table_read)
             or self._board.effects_in_flight()
-            or self._board.cleanups_waiting
+            or self._board.chores.are_waiting
         ):
             return False
         jobs = self._board.jobs.values()
@@ -164,7 +164,8 @@ class Controller:
         with self._passing("decide"):
             self._decide()
         with self._passing("tell how far the jobs are"):
-            self._tell_progress()
+            for job in self._board.note_progress(self._looked_at):
+                self._listener.job_changed(job)
         self._tracing.tick(self._board.jobs)
         self._disks.watch(self._board.jobs.values())
         for job_id in self._board.take_cleanups():
@@ -182,20 +183,11 @@ class Controller:
                 if stop_wanted(view, draining=self._draining):
                     self._board.track(view.id).stop.set()
             decisions = decide(views, world)
-            if not decisions:
+            if not decisions or not self._carry_out(decisions):
+                # What could not be written would be decided again, and tried again, at once.
                 break
-            self._carry_out(decisions)
         else:
             log.error("The decisions do not come to rest: %s", decisions)
-
-    def _tell_progress(self) -> None:
-        """Say of what takes long how far it is."""
-        now = time.monotonic()
-        for job_id in list(self._board.jobs):
-            text = progress_of(self._board.track(job_id), now)
-            if text is not None:
-                self._board.note(job_id, text)
-                self._listener.job_changed(self._board.jobs[job_id])
 
     @contextmanager
     def _passing(self, doing: str, job_id: str | None = None) -> Iterator[None]:
@@ -213,8 +205,8 @@ class Controller:
         for job_id in job_ids:
             self._board.track(job_id).not_before = time.monotonic() + _AFTER_A_BUG
         self._board.forget()
-        # A locked database is waited for at every step that comes to it, and the watchdog would take many such waits
-        # for a loop that hangs.
+        # A locked database is waited for at every step that comes to it; the watchdog would take some such waits in a
+        # row for a loop that hangs.
         self._pulse()
 
     def _needs_snapshot(self) -> bool:
@@ -222,20 +214,22 @@ class Controller:
         executing = {job.id: self._board.track(job.id) for job in jobs if job.status_code is StatusCode.EXECUTING}
         return self._snapshot is not None and was_asked_too_early(self._snapshot, executing)
 
-    def _carry_out(self, decisions: Sequence[Decision]) -> None:
-        """Write decisions in one transaction and have them done; if one cannot be written, the others are."""
+    def _carry_out(self, decisions: Sequence[Decision]) -> bool:
+        """Write decisions in one transaction and have them done; if one cannot be written, the others are.
+
+        Returns whether all were written.
+        """
         began_at = time.time_ns()
         try:
             changed = self._board.write(decisions)
         except Exception as error:  # noqa: BLE001 (whatever it is, the loop goes on)
             # A database that is locked is so for all of them.
             if len(decisions) > 1 and not isinstance(error, DatabaseBusyError):
-                for decision in decisions:
-                    self._carry_out([decision])
-                return
+                written = [self._carry_out([decision]) for decision in decisions]
+                return all(written)
             log.debug("Not written: %s", decisions)
             self._recover(f"write {steps_of(decisions)}", [decision.job_id for decision in decisions], error)
-            return
+            return False
         self._tracing.looked(began_at, changed)
         for job in changed:
             self._report(job)
@@ -244,6 +238,7 @@ class Controller:
                 self._begin(decision.job_id, decision.effect, decision.cause)
             else:
                 self._board.drop_track(decision.job_id)
+        return True
 
     def _report(self, job: Job) -> None:
         log.info("%s", job.status_message, extra={"job": job})
@@ -264,10 +259,15 @@ class Controller:
             if kind is EffectKind.HALT:
                 # Wanted until it is done, however often that fails.
                 track.overuse = cause
-            if job is not None:
-                self._hands.begin(job, kind, track, inputs)
-            else:
-                self._hands.remove_unknown(job_id)
+            try:
+                if job is not None:
+                    self._hands.begin(job, kind, track, inputs)
+                else:
+                    self._hands.remove_unknown(job_id)
+            except RuntimeError:
+                # Not a single thread is to be had: nobody does it.
+                track.in_flight = None
+                raise
 
     def _take_messages(self) -> None:
         patience = min(_LOOK_INTERVAL, self._settings.job_loop_interval) if self._table_read else _AFTER_A_FAILED_LOOK
@@ -367,9 +367,10 @@ class Controller:
         track = self._board.track(done.job_id)
         if track.stop.is_set():
             # Somebody wants the job ended, or the runner leaves: whatever went wrong, the next look does that.
+            log_failure(done, error, logging.DEBUG)
             return
         track.attempts += 1
-        self._log_failure(done, error)
+        log_failure(done, error, logging.WARNING)
         if job is None:
             self._settle_failed_cleanup(done, error)
             return
@@ -391,8 +392,4 @@ class Controller:
         elif self._draining:
             self._board.drop_track(done.job_id)
         else:
-            self._board.clean_up_later(done.job_id, time.monotonic() + follows.seconds)
-
-    def _log_failure(self, done: EffectDone, error: Exception) -> None:
-        expected = settling.is_expected(error)
-        log.warning("%s of %s failed: %s", done.kind.value, done.job_id, error, exc_info=None if expected else error)
+            self._board.chores.remove(done.job_id, time.monotonic() + follows.seconds)

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -154,7 +155,7 @@ class Effects:
         outputs = publish.stage(directory, matched, stores, job_id=job.id, limits=limits, stop=stop, tally=tally)
         outcome = judge(
             job,
-            detail,
+            replace(detail, out_of_memory=self._executor.ran_out_of_memory(detail)),
             matched,
             outputs,
             ended_for=overuse.noted(directory),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jobrunner_cli.engine.endings import CANCELLED_MESSAGE, KILLED_MESSAGE
 from jobrunner_cli.engine.running.definitions import define, outline
 from jobrunner_cli.engine.running.pools import Pool
-from jobrunner_cli.engine.running.tracks import EffectDone, Track
+from jobrunner_cli.engine.running.tracks import EffectDone, Track, is_as_made
 from jobrunner_cli.engine.work import EffectKind, InputFile, IntentKind
 
 if TYPE_CHECKING:
@@ -72,9 +72,14 @@ class Hands:
             case EffectKind.PROVISION:
                 return lambda: effects.provision(define(job, self._settings), stop)
             case EffectKind.PREPARE:
-                provisioned = track.is_provisioned(time.monotonic())
+                made_at = track.provisioned_at
+                # Asked when it begins: copies of other jobs may be before it.
                 return lambda: effects.prepare(
-                    define(job, self._settings), inputs, stop, provisioned=provisioned, tally=tally
+                    define(job, self._settings),
+                    inputs,
+                    stop,
+                    provisioned=is_as_made(made_at, time.monotonic()),
+                    tally=tally,
                 )
             case EffectKind.START:
                 return lambda: effects.start(outline(job, self._settings))

@@ -22,14 +22,22 @@ class Pool:
         self._submitted = 0
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Have a task done; it must not raise. Called by one thread only."""
+        """Have a task done; it must not raise. Called by one thread only.
+
+        Raises RuntimeError, and does nothing, if not a single thread is to be had.
+        """
+        if len(self._threads) < min(self._size, self._submitted + 1):
+            thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # Those that there are do it.
+                if not self._threads:
+                    raise
+            else:
+                self._threads.append(thread)
         self._tasks.put(task)
         self._submitted += 1
-        if len(self._threads) < min(self._size, self._submitted):
-            thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            # Where no more threads can be had, those that there are do it.
-            thread.start()
-            self._threads.append(thread)
 
     def grow(self, size: int) -> None:
         """Allow so many threads, if that is more than before."""

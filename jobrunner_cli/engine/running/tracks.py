@@ -78,13 +78,6 @@ class Track:
     history_wanted: bool = False
     history: tuple[RecordedOutputs, ...] | None = None
 
-    def is_provisioned(self, now: float) -> bool:
-        """Whether what was made ahead of its turn was made a moment ago, so that nothing can have changed since.
-
-        Images are fetched anew and hosts move while a job waits: what is older has to be looked at again.
-        """
-        return self.provisioned_at is not None and now - self.provisioned_at < _PROVISIONED_FOR
-
     def begin(self, kind: EffectKind, cause: str, now: float) -> None:
         """Remember the effect that is begun at a monotonic time."""
         self.in_flight, self.cause, self.effect_began_at = kind, cause, now
@@ -134,6 +127,14 @@ def was_asked_too_early(snapshot: Snapshot, executing: Mapping[str, Track]) -> b
         for job_id, track in executing.items()
         if snapshot.containers.get(job_id) in {None, ContainerState.EXITED}
     )
+
+
+def is_as_made(provisioned_at: float | None, now: float) -> bool:
+    """Whether what was made ahead of its turn was made a moment ago (monotonic times), so that nothing has changed since.
+
+    Images are fetched anew and hosts move while a job waits: what is older has to be looked at again.
+    """
+    return provisioned_at is not None and now - provisioned_at < _PROVISIONED_FOR
 
 
 def active_job(

@@ -21,12 +21,16 @@ from contract.bench import IMAGE, PATIENCE, REGISTRY, Bench, open_gate
 from jobrunner_cli.engine.errors import ExecutorUnavailableError
 from jobrunner_cli.engine.executors.docker import DockerExecutor
 from jobrunner_cli.engine.executors.protocol import EventStream
-from jobrunner_cli.engine.work import ContainerState
+from jobrunner_cli.engine.work import ContainerDetail, ContainerState
 from support.engine import Engine
 from support.runners import pause_process
 
 pytestmark = pytest.mark.slow
 
+KILLED = ContainerDetail(
+    job_id="someid", state=ContainerState.EXITED, exit_code=137, out_of_memory=False, started_at=time.time(),
+    finished_at=time.time(), image_id=None, metadata={},
+)  # fmt: skip
 VERBS: dict[str, Callable[[Bench], object]] = {
     "check": lambda bench: bench.executor.check(),
     "create": lambda bench: bench.executor.create(bench.shell("exit 0", env={"TOKEN": "s3cr3t-pa55"})),
@@ -40,6 +44,7 @@ VERBS: dict[str, Callable[[Bench], object]] = {
     "stats": lambda bench: bench.executor.stats(iter(["someid"])),
     "events": lambda bench: bench.executor.events("owner"),
     "images": lambda bench: bench.executor.images(),
+    "memory": lambda bench: bench.executor.ran_out_of_memory(KILLED),
 }
 
 

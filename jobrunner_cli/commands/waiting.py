@@ -93,14 +93,17 @@ def say_when_no_runner(settings: Settings) -> None:
         diagnostics.notice(f"No runner is at work on {settings.workdir}; start one with: jobrunner run")
 
 
-def wait_for_answers(settings: Settings, asked: Mapping[str, Sequence[int]]) -> dict[str, str]:
+def wait_for_answers(
+    settings: Settings, asked: Mapping[str, Sequence[int]], *, silence: float = _SILENCE
+) -> dict[str, str]:
     """Job id -> the answer to the wishes for it: from the runner that is at work, or given by one in this process.
 
+    Of a runner that has not answered for `silence`, in seconds, it is said once that it was asked.
     Raises KeyboardInterrupt if that one is told to leave before it has answered, and UnreachableError, with a notice of
     what becomes of the wishes, if it does not reach an engine.
     """
     driven = False
-    say_at: float | None = time.monotonic() + _SILENCE
+    say_at: float | None = time.monotonic() + silence
     with Database(settings.database_path, readonly=True) as database:
         while True:
             given = answers(database.connection, asked)

@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 10
 
 
+def filter_of(
+    *,
+    workspace: str | None = None,
+    action: str | None = None,
+    request: str | None = None,
+    since: int | None = None,
+    states: Sequence[str] | None = None,
+    failed: bool = False,
+    active: bool = False,
+) -> JobFilter:
+    """The filter that options ask for. Raises UsageError for a word that is no state."""
+    from jobrunner_cli.engine.store.filtering import JobFilter
+
+    codes = codes_of(states or [], failed=failed, active=active)
+    return JobFilter(workspace=workspace, action=action, request=request, since=since, codes=codes)
+
+
 def codes_of(states: Sequence[str], *, failed: bool = False, active: bool = False) -> frozenset[StatusCode] | None:
     """The codes that options ask for, which add up; None for all.
 

@@ -11,6 +11,7 @@ from jobrunner_cli.commands.confirming import require_consent
 from jobrunner_cli.commands.job_filters import with_whole_request
 from jobrunner_cli.commands.naming import find_job
 from jobrunner_cli.engine.errors import NotFoundError, UsageError
+from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.filtering import JobFilter, filtered_ids, filtered_jobs
 
 if TYPE_CHECKING:
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
 #: Jobs that are named one by one before a question; the rest is counted.
 _MOST_NAMED = 30
+#: Why a verb would do nothing to what options chose: to one job, to several.
+_LEFT_ALONE = {
+    "cancel": ("it has ended", "all of them have ended"),
+    "kill": ("it has ended and left nothing", "all of them have ended and left nothing"),
+    "pause": ("it is paused already", "all of them are paused already"),
+    "resume": ("it is not paused", "none of them is paused"),
+    "retry": (
+        "its action has a newer job, or it never had a command",
+        "each has a newer job of its action, or never had a command",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,26 @@ def _none(conn: Connection, wanted: JobFilter, codes: Collection[StatusCode]) ->
     if not ACTIVE_CODES.intersection(codes):
         return NotFoundError("no job that is like that has failed", hint=hint)
     return NotFoundError("all jobs that are like that have ended, and none left anything", hint=hint)
+
+
+def require_some(conn: Connection, verb: str, selection: Selection, steps: Sequence[Step]) -> None:
+    """Raises NotFoundError if these are no steps: the jobs that options chose are all as `verb` would have them."""
+    if steps:
+        return
+    one, many = _LEFT_ALONE[verb]
+    number = len(selection.jobs)
+    hint = "jobrunner jobs ls takes the same options and shows them"
+    msg = f"one job is like that, and {one}" if number == 1 else f"{number} jobs are like that, and {many}"
+    raise NotFoundError(msg, hint=(_place_to_resume(conn, selection.jobs) if verb == "resume" else None) or hint)
+
+
+def _place_to_resume(conn: Connection, jobs: Sequence[Job]) -> str | None:
+    """The pause that holds up jobs which are not paused by themselves, and what ends it."""
+    places = {pause.name for pause in queries.pauses(conn) if pause.scope == "workspace"}
+    found = [name for name in dict.fromkeys(job.workspace for job in jobs) if name in places]
+    if found:
+        return f"workspace {found[0]} is paused as a whole: jobrunner jobs resume --workspace {found[0]}"
+    return "the backend is paused: jobrunner jobs resume" if queries.backend_paused(conn) is not None else None
 
 
 def show_steps(verb: str, steps: Sequence[Step], *, lost: Sequence[Job] = (), to_stdout: bool) -> None:

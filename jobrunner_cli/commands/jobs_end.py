@@ -37,10 +37,9 @@ def cancel(
       jobrunner jobs cancel --workspace test --dry-run
       jobrunner jobs cancel --request cx4 --state pending
     """
-    from jobrunner_cli.commands.job_filters import codes_of
-    from jobrunner_cli.engine.store.filtering import JobFilter
+    from jobrunner_cli.commands.job_filters import filter_of
 
-    wanted = JobFilter(workspace=workspace, action=action, request=request, since=since, codes=codes_of(state or []))
+    wanted = filter_of(workspace=workspace, action=action, request=request, since=since, states=state)
     _end("cancel", jobs or [], wanted, cleanup=False, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
@@ -68,11 +67,11 @@ def kill(
       jobrunner jobs kill 7ujg
       jobrunner jobs kill 7ujg --cleanup      also later, to remove what a killed job left
       jobrunner jobs kill --workspace test --action extract --yes
+      jobrunner jobs kill --workspace test --state executing
     """
-    from jobrunner_cli.commands.job_filters import codes_of
-    from jobrunner_cli.engine.store.filtering import JobFilter
+    from jobrunner_cli.commands.job_filters import filter_of
 
-    wanted = JobFilter(workspace=workspace, action=action, request=request, since=since, codes=codes_of(state or []))
+    wanted = filter_of(workspace=workspace, action=action, request=request, since=since, states=state)
     _end("kill", jobs or [], wanted, cleanup=cleanup, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
@@ -103,6 +102,7 @@ def _end(
         if selection.by_filter:
             # Of jobs that ended long ago nobody wants to read that there may be something left.
             steps = [step for step in steps if step.touches and _has_something(settings, step.job)]
+            job_selection.require_some(database.connection, verb, selection, steps)
         touched = [step.job for step in steps if step.touches]
         lost = operations.dependants(database.connection, [job for job in touched if job.status_code in ACTIVE_CODES])
         if not job_selection.may_go_on(

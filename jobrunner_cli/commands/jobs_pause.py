@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,8 +43,10 @@ def pause(
       jobrunner jobs pause 7ujg test/describe
       jobrunner jobs pause --workspace test --action extract
     """
-    wanted = _filter(workspace, action, request, since, state)
-    _change("pause", jobs or [], workspace, wanted, yes=yes, dry_run=dry_run, as_json=as_json)
+    from jobrunner_cli.commands.job_filters import filter_of
+
+    wanted = filter_of(workspace=workspace, action=action, request=request, since=since, states=state)
+    _change("pause", jobs or [], wanted, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def resume(
@@ -70,46 +71,24 @@ def resume(
       jobrunner jobs resume 7ujg
       jobrunner jobs resume --request cx4
     """
-    wanted = _filter(workspace, action, request, since, state)
-    _change("resume", jobs or [], workspace, wanted, yes=yes, dry_run=dry_run, as_json=as_json)
+    from jobrunner_cli.commands.job_filters import filter_of
+
+    wanted = filter_of(workspace=workspace, action=action, request=request, since=since, states=state)
+    _change("resume", jobs or [], wanted, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
-def _filter(
-    workspace: str | None, action: str | None, request: str | None, since: int | None, state: list[str] | None
-) -> JobFilter | None:
-    """The jobs that options choose; None where a workspace at most is named, which is paused as a whole."""
-    from jobrunner_cli.commands.job_filters import codes_of
-    from jobrunner_cli.engine.store.filtering import JobFilter
-
-    wanted = JobFilter(action=action, request=request, since=since, codes=codes_of(state or []))
-    return None if wanted.is_empty else replace(wanted, workspace=workspace)
-
-
-def _change(
-    verb: str,
-    names: list[str],
-    workspace: str | None,
-    wanted: JobFilter | None,
-    *,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def _change(verb: str, names: list[str], wanted: JobFilter, *, yes: bool, dry_run: bool, as_json: bool) -> None:
     from jobrunner_cli.commands.loading import load_for_database
-    from jobrunner_cli.engine.errors import UsageError
     from jobrunner_cli.engine.store.database import Database
     from jobrunner_cli.engine.store.filtering import JobFilter
 
-    if names and workspace is not None:
-        msg = "either jobs or a workspace"
-        raise UsageError(msg, hint=f"jobrunner jobs {verb} --workspace {workspace} is for all of its jobs")
     settings = load_for_database()
     with Database(settings.database_path) as database:
-        if names or wanted is not None:
-            chosen = wanted or JobFilter()
-            _change_jobs(settings, database, verb, names, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
+        # With nothing but a workspace it is paused as a whole, with the jobs that it will get.
+        if not names and wanted == JobFilter(workspace=wanted.workspace):
+            _change_place(database, verb, wanted.workspace, yes=yes, dry_run=dry_run, as_json=as_json)
         else:
-            _change_place(database, verb, workspace, yes=yes, dry_run=dry_run, as_json=as_json)
+            _change_jobs(settings, database, verb, names, wanted, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def _change_jobs(
@@ -131,6 +110,7 @@ def _change_jobs(
     steps = operations.outline(settings, database, operations.Operation(verb), selection.jobs)
     if selection.by_filter:
         steps = [step for step in steps if step.touches]
+        job_selection.require_some(database.connection, verb, selection, steps)
     # Whoever names jobs means just these, and nothing is lost by it.
     if not job_selection.may_go_on(verb, steps, ask=selection.by_filter, yes=yes, dry_run=dry_run, as_json=as_json):
         return

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.operations import Step
     from jobrunner_cli.engine.retrying import Retried
     from jobrunner_cli.engine.settings import Settings
+    from jobrunner_cli.engine.store.database import Database
+    from jobrunner_cli.engine.store.filtering import JobFilter
 
 
 def retry(
@@ -47,33 +49,17 @@ def retry(
       jobrunner jobs retry --workspace test --failed --since 1d --dry-run
       jobrunner jobs retry --state internal_error
     """
-    from jobrunner_cli.commands import job_selection
-    from jobrunner_cli.commands.job_filters import codes_of
+    from jobrunner_cli.commands.job_filters import filter_of
     from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.engine import operations
     from jobrunner_cli.engine.running.session import make_executor, make_repositories
-    from jobrunner_cli.engine.states import TABLE, State, state_of
     from jobrunner_cli.engine.store.database import Database
-    from jobrunner_cli.engine.store.filtering import JobFilter
 
-    codes = frozenset(code for code in TABLE if state_of(code) is State.FAILED)
-    wanted = JobFilter(
-        workspace=workspace,
-        action=action,
-        request=request,
-        since=since,
-        codes=codes_of(state or [], failed=failed),
-    )
+    wanted = filter_of(workspace=workspace, action=action, request=request, since=since, states=state, failed=failed)
     settings = load_for_database()
     with Database(settings.database_path) as database:
-        selection = job_selection.select(database.connection, jobs or [], wanted, codes)
-        steps = operations.outline(settings, database, operations.Operation.RETRY, selection.jobs)
-        if selection.by_filter:
-            replaced = operations.superseded(database.connection, selection.jobs)
-            steps = [step for step in steps if step.touches and step.job.run_command and step.job.id not in replaced]
-        if not job_selection.may_go_on(
-            "retry", steps, ask=selection.by_filter, yes=yes, dry_run=dry_run, as_json=as_json
-        ):
+        steps = _agreed_steps(settings, database, jobs or [], wanted, yes=yes, dry_run=dry_run, as_json=as_json)
+        if steps is None:
             return
         done = operations.retry(
             settings,
@@ -85,6 +71,33 @@ def retry(
             anew=anew,
         )
     raise typer.Exit(_finish(settings, steps, done, wait=wait, as_json=as_json))
+
+
+def _agreed_steps(
+    settings: Settings,
+    database: Database,
+    names: Sequence[str],
+    wanted: JobFilter,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> Sequence[Step] | None:
+    """What is to be done to the jobs that are meant; None if it is not to be done."""
+    from jobrunner_cli.commands import job_selection
+    from jobrunner_cli.engine import operations
+    from jobrunner_cli.engine.states import TABLE, State, state_of
+
+    conn = database.connection
+    codes = frozenset(code for code in TABLE if state_of(code) is State.FAILED)
+    selection = job_selection.select(conn, names, wanted, codes)
+    steps = operations.outline(settings, database, operations.Operation.RETRY, selection.jobs)
+    if selection.by_filter:
+        replaced = operations.superseded(conn, selection.jobs)
+        steps = [step for step in steps if step.touches and step.job.run_command and step.job.id not in replaced]
+        job_selection.require_some(conn, "retry", selection, steps)
+    agreed = job_selection.may_go_on("retry", steps, ask=selection.by_filter, yes=yes, dry_run=dry_run, as_json=as_json)
+    return steps if agreed else None
 
 
 def _finish(settings: Settings, steps: Sequence[Step], done: Sequence[Retried], *, wait: bool, as_json: bool) -> int:

@@ -61,8 +61,9 @@ def outline(
         case Operation.CANCEL | Operation.KILL:
             return [_outline_end(settings, job, operation, cleanup=cleanup) for job in jobs]
         case Operation.PAUSE | Operation.RESUME:
-            paused = {pause.name for pause in queries.pauses(conn) if pause.scope == "job"}
-            return [_outline_pause(job, operation, paused=job.id in paused) for job in jobs]
+            pauses = {(pause.scope, pause.name) for pause in queries.pauses(conn)}
+            backend = queries.backend_paused(conn) is not None
+            return [_outline_pause(job, operation, pauses, backend_paused=backend) for job in jobs]
         case Operation.RETRY:
             return [_outline_retry(settings, conn, job) for job in jobs]
 
@@ -139,11 +140,19 @@ def answers(conn: Connection, asked: Mapping[str, Sequence[int]]) -> dict[str, s
 # Pausing.
 
 
-def _outline_pause(job: Job, operation: Operation, *, paused: bool) -> Step:
+def _outline_pause(
+    job: Job, operation: Operation, pauses: Collection[tuple[str, str]], *, backend_paused: bool
+) -> Step:
+    paused = ("job", job.id) in pauses
     if job.status_code not in ACTIVE_CODES:
         return Step(job=job, what=f"nothing: it has ended ({job.status_code.value})", touches=False)
     if paused is (operation is Operation.PAUSE):
-        state = "it is paused already" if paused else "it is not paused"
+        if paused:
+            state = "it is paused already"
+        elif ("workspace", job.workspace) in pauses:
+            state = "it is not paused itself, its workspace is"
+        else:
+            state = "it is not paused itself, the backend is" if backend_paused else "it is not paused"
         return Step(job=job, what=f"nothing: {state}", touches=False)
     if operation is Operation.RESUME:
         return Step(job=job, what="let it start when its turn has come")

@@ -8,15 +8,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobrunner_cli.commands.waiting import wait_for_answers
+from jobrunner_cli.engine.settings import load
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import intents, queries
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.locks import RunnerLock
+from jobrunner_cli.engine.store.mapper import insert
+from jobrunner_cli.engine.work import IntentKind
+from support.runners import until
 from support.store import make_job, new_database
 from support.terminal import jobrunner, on_terminal, without_colours
 
@@ -123,19 +129,72 @@ def test_jobs_chosen_by_options_are_paused_and_resumed_once_that_is_confirmed(ta
     assert paused(table) == set()
 
 
-def test_runner_that_does_not_answer_is_named_and_the_wish_outlives_the_waiting(table: Connection):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["resume", "--state", "pending"], "3 jobs are like that, and none of them is paused"),
+        (["resume", "--workspace", "elsewhere", "--action", "one"], "one job is like that, and it is not paused"),
+        (["pause", "--request", "req2"], "one job is like that, and it is paused already"),
+        (
+            ["kill", "--cleanup", "--state", "failed"],
+            "2 jobs are like that, and all of them have ended and left nothing",
+        ),
+        (["retry", "--failed"], "2 jobs are like that, and each has a newer job of its action"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("how", ["--yes", "--dry-run"])
+def test_options_that_choose_nothing_to_be_done_are_no_success(
+    table: Connection, words: list[str], said: str, how: str
+):
+    for job_id, action in (("old1000000000000", "one"), ("old2000000000000", "done")):
+        insert(table, make_job(job_id, StatusCode.KILLED_BY_ADMIN, action=action, created_at=1_600_000_000))
+    if words[0] == "pause":
+        jobrunner("jobs", *words, "--yes")
+    done = jobrunner("jobs", *words, how, code=4)
+    assert done.stderr.startswith(f"jobrunner: {said}")
+    assert done.stdout == ""
+
+
+def test_resume_by_options_points_at_the_pause_of_the_workspace_or_the_backend(table: Connection):
+    jobrunner("jobs", "pause", "--workspace", "ws")
+    said = jobrunner("jobs", "resume", "--workspace", "ws", "--state", "pending", code=4).stderr.splitlines()
+    assert said[1] == "  hint: workspace ws is paused as a whole: jobrunner jobs resume --workspace ws"
+    assert told("jobs", "resume", ONE)[0]["outcome"] == "nothing: it is not paused itself, its workspace is"
+    assert paused(table) == {("workspace", "ws")}
+    jobrunner("jobs", "resume", "--workspace", "ws")
+    jobrunner("jobs", "pause")
+    said = jobrunner("jobs", "resume", "--action", "one", code=4).stderr.splitlines()
+    assert said[1] == "  hint: the backend is paused: jobrunner jobs resume"
+    assert told("jobs", "resume", ONE)[0]["outcome"] == "nothing: it is not paused itself, the backend is"
+
+
+def test_wish_outlives_the_waiting_for_a_runner_that_does_not_answer(table: Connection):
     with RunnerLock(Path(os.environ["WORKDIR"], "runner.lock")):
-        command = subprocess.Popen(
-            [sys.executable, "-m", "jobrunner_cli", "jobs", "cancel", OTHER], stderr=subprocess.PIPE, text=True
-        )
-        assert command.stderr is not None
-        assert command.stderr.readline() == (
-            f"Process {os.getpid()} was asked and has not answered yet; Ctrl-C ends the waiting, not the wish.\n"
-        )
+        command = subprocess.Popen([sys.executable, "-m", "jobrunner_cli", "jobs", "cancel", OTHER])
+        until(lambda: OTHER in intents.open_intents(table), "the wish")
         command.send_signal(signal.SIGINT)
         assert command.wait(60) == 130
-        command.stderr.close()
     assert list(intents.open_intents(table)) == [OTHER]
+
+
+def test_runner_that_does_not_answer_is_named(table: Connection, capfd: pytest.CaptureFixture[str]):
+    asked = {OTHER: (intents.append(table, IntentKind.CANCEL, OTHER, "somebody", 1_795_000_000),)}
+    said = ""
+
+    def hears() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return bool(said)
+
+    with RunnerLock(Path(os.environ["WORKDIR"], "runner.lock")), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait_for_answers, load(), asked, silence=0.0)
+        try:
+            until(hears, "what is said of the runner")
+        finally:
+            intents.answer(table, asked[OTHER][0], "done", 1_795_000_001)
+        assert waiting.result(60) == {OTHER: "done"}
+    assert said == f"Process {os.getpid()} was asked and has not answered yet; Ctrl-C ends the waiting, not the wish.\n"
 
 
 def test_whole_id_needs_no_question(table: Connection):
@@ -149,7 +208,6 @@ def test_whole_id_needs_no_question(table: Connection):
     ("words", "code", "said"),
     [
         ([], 2, "no job is named"),
-        (["one", "--workspace", "ws"], 2, "jobs are either named or chosen by options, not both"),
         (["--workspace", "nowhere"], 4, "no job is like that"),
         (["--state", "succeeded"], 4, "all jobs that are like that have ended"),
         (["nosuch"], 4, "there is no job 'nosuch'"),
@@ -161,6 +219,13 @@ def test_what_names_no_job_is_refused(table: Connection, words: list[str], code:
     before = codes(table)
     assert said in jobrunner("jobs", "cancel", *words, code=code).stderr
     assert codes(table) == before
+
+
+@pytest.mark.parametrize("verb", ["cancel", "kill", "pause", "resume", "retry"])
+@pytest.mark.parametrize("options", [["--workspace", "ws"], ["--action", "one"]], ids=" ".join)
+def test_names_and_options_together_are_refused(table: Connection, verb: str, options: list[str]):
+    said = jobrunner("jobs", verb, "one", *options, code=2).stderr
+    assert said.startswith("jobrunner: jobs are either named or chosen by options, not both\n")
 
 
 def test_pausing_and_resuming_jobs(table: Connection):

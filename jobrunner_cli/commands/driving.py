@@ -53,11 +53,6 @@ def drive(
             "The process executor isolates nothing: study code runs as you, with your files and your network."
         )
     with runner(settings, progress, executor=executor, only=only) as (controller, board):
-        if live:
-            # What an earlier runner began, or what waits, may not change for a long time.
-            board.look()
-            for job in board.jobs.values():
-                progress.job_changed(job)
         measured = nullcontext() if quiet else sampling(settings, executor)
         leaving = _leaving_at(deadline, controller)
         with _signals(controller, board) as received, progress.shown(), measured, leaving as over:

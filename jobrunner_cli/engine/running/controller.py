@@ -156,7 +156,10 @@ class Controller:
         due = time.monotonic() - self._looked_at >= self._settings.job_loop_interval
         self._table_read = False
         with self._passing("look at the table"):
-            self._happened |= self._board.refresh()
+            if self._board.refresh():
+                self._happened = True
+                for job in self._board.jobs.values():
+                    self._listener.job_changed(job)
             self._table_read = True
         if not self._happened and not due:
             return

@@ -12,7 +12,7 @@ class Listener(Protocol):
     """Whoever shows what the loop does; called in the loop's thread."""
 
     def job_changed(self, job: Job) -> None:
-        """A row was written."""
+        """A row was written here, or is among those that were read because another process has written."""
         ...
 
     def trouble(self, reason: str | None) -> None:

@@ -197,20 +197,28 @@ def _terminal_width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def as_json(value: Any) -> None:
-    """A value as JSON with stable keys."""
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON that stdout takes as it is and no terminal obeys: what is no character to be seen is escaped."""
     import json
 
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, indent=indent, ensure_ascii=not unicode, default=str)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    # JSON itself ends lines, and has other control characters escaped already.
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+
+
+def as_json(value: Any) -> None:
+    """A value as JSON with stable keys."""
+    print(json_text(value, indent=2))
 
 
 def json_rows(rows: Iterable[Any]) -> None:
     """Values as an array of JSON, each written as soon as it is there; what `as_json` prints of a list of them."""
-    import json
-
     begin = "["
     for row in rows:
-        text = json.dumps(row, indent=2, ensure_ascii=False, default=str).replace("\n", "\n  ")
+        text = json_text(row, indent=2).replace("\n", "\n  ")
         sys.stdout.write(f"{begin}\n  {text}")
         begin = ","
     print("[]" if begin == "[" else "\n]")

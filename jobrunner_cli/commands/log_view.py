@@ -52,8 +52,6 @@ def write_json(lines: Iterable[tuple[str, bytes]], jobs: Mapping[str, Job], *, a
 
     Bytes that are no text are escaped in it; a line without a time, such as one of the summary, has null in its place.
     """
-    import json
-
     silent = dict.fromkeys(jobs)
     for job_id, line in lines:
         silent.pop(job_id, None)
@@ -66,7 +64,7 @@ def write_json(lines: Iterable[tuple[str, bytes]], jobs: Mapping[str, Job], *, a
             "at": stamp.decode("ascii") if stamp else None,
             "text": text,
         }
-        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.write(output.json_text(row) + "\n")
         if at_once:
             sys.stdout.flush()
     return list(silent)

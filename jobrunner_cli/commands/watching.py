@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -96,7 +95,7 @@ def report(
             for job in [*reversed(found.values()), *gone.values()]:
                 row = job_view.as_dict(job)
                 if _without_pulse(known.get(job.id)) != _without_pulse(row):
-                    output.line(write(row) if write is not None else json.dumps(row, ensure_ascii=False))
+                    output.line(write(row) if write is not None else output.json_text(row))
                 known[job.id] = row
             for job_id in gone:
                 del known[job_id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -115,6 +116,10 @@ def test_terminal_obeys_nothing_that_a_job_printed(workdir: WorkDirectory, tmp_p
     assert second == "100%"
     assert third.startswith("bad ")
     assert third.endswith(" byte")
+    written = on_terminal("jobs", "logs", job, "--json", columns=80, **workdir.settings)
+    assert all(char.isprintable() or char == "\n" for char in written)
+    printed = json.loads(written.splitlines()[0])["text"]
+    assert printed == "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m \x9b2J \u202eevil"
     piped = subprocess.run(
         [sys.executable, "-m", "jobrunner_cli", "jobs", "logs", job],
         env={**os.environ, **workdir.settings},

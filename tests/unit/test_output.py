@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import unicodedata
 
 import pytest
@@ -70,6 +72,28 @@ def test_no_line_is_wider_than_the_terminal_or_ends_in_blanks(rows: list[tuple[s
     assert all(width_of(text) <= width for text in made)
     assert all(text == text.rstrip(" ") for text in made)
     assert all("\n" not in text and "\x1b" not in text for text in made)
+
+
+@given(st.dictionaries(st.text(), st.lists(st.text())), st.sampled_from([None, 2]))
+def test_json_is_what_it_was_made_of_and_nothing_that_a_terminal_obeys(value: dict[str, list[str]], indent: int | None):
+    text = output.json_text(value, indent=indent)
+    assert json.loads(text) == value
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+@pytest.mark.parametrize("char", ["\x1b", "\x7f", "\x9b", "\u202e", "\u2028", "\U000e0001", "\udce9"], ids=ascii)
+def test_json_escapes_what_cannot_be_seen(char: str):
+    text = output.json_text(f"né 日本 {char}")
+    assert text.isprintable()
+    assert "né 日本" in text
+    assert json.loads(text) == f"né 日本 {char}"
+
+
+def test_json_stays_json_where_the_encoding_lacks_characters(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    text = output.json_text("é… 😀")
+    assert text.isascii()
+    assert json.loads(text) == "é… 😀"
 
 
 def test_wide_characters_take_two_columns():

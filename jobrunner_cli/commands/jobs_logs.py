@@ -25,7 +25,7 @@ def logs(
         typer.Option(metavar="NUMBER", parser=count, help="Of what was printed so far, only the last lines."),
     ] = None,
     timestamps: Annotated[
-        bool, typer.Option("--timestamps/--no-timestamps", help="Show when each line was printed (UTC).")
+        bool, typer.Option("--timestamps/--no-timestamps", help="Show when each line was printed (UTC); JSON does.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each line, with stable keys.")
@@ -45,9 +45,11 @@ def logs(
       jobrunner jobs logs -f test/extract test/describe
       jobrunner jobs logs test/describe --json | jq -r 'select(.at > "2026-11-23") | .text'
     """
+    from jobrunner_cli.commands.forms import require_one_form
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
 
+    require_one_form("--timestamps" if timestamps else None, as_json=as_json)
     settings = load_for_database()
     with reading(settings) as database:
         found = list({job.id: job for job in (find_job(database.connection, name) for name in jobs)}.values())
@@ -57,40 +59,44 @@ def logs(
             elif len(found) == 1:
                 _refuse_before_its_start(settings, database, job)
         if as_json:
-            _as_json(settings, database, found, follow=follow, tail=tail)
+            silent = _as_json(settings, database, found, follow=follow, tail=tail)
         elif len(found) == 1:
-            _one(settings, database, found[0], follow=follow, tail=tail, timestamps=timestamps)
+            silent = _one(settings, database, found[0], follow=follow, tail=tail, timestamps=timestamps)
         else:
-            _several(settings, database, found, follow=follow, tail=tail, timestamps=timestamps)
+            silent = _several(settings, database, found, follow=follow, tail=tail, timestamps=timestamps)
+        _say_who_is_silent(settings, database, silent, alone=len(found) == 1)
 
 
-def _one(settings: Settings, database: Database, job: Job, *, follow: bool, tail: int | None, timestamps: bool) -> None:
+def _one(
+    settings: Settings, database: Database, job: Job, *, follow: bool, tail: int | None, timestamps: bool
+) -> Iterable[str]:
+    """As the other two do, write what there is, and return the ids of the jobs that have printed nothing."""
     from jobrunner_cli.commands import log_view
     from jobrunner_cli.engine.running.log_reading import read_log
     from jobrunner_cli.engine.running.session import make_executor
-    from jobrunner_cli.engine.store import queries
 
     lines = read_log(settings, database, lambda: make_executor(settings), job, follow=follow, tail=tail)
-    if not log_view.write(lines, timestamps=timestamps, at_once=follow):
-        _say_why_there_is_no_log(settings, database, queries.job_by_id(database.connection, job.id) or job)
+    return [] if log_view.write(lines, timestamps=timestamps, at_once=follow) else [job.id]
 
 
 def _several(
     settings: Settings, database: Database, jobs: Sequence[Job], *, follow: bool, tail: int | None, timestamps: bool
-) -> None:
+) -> Iterable[str]:
     from jobrunner_cli.commands import interleaving, log_view
 
     lines = _merged(settings, database, jobs, follow=follow, tail=tail)
     names = interleaving.names(jobs)
-    _say_who_is_silent(settings, database, log_view.write_named(lines, names, timestamps=timestamps, at_once=follow))
+    return log_view.write_named(lines, names, timestamps=timestamps, at_once=follow)
 
 
-def _as_json(settings: Settings, database: Database, jobs: Sequence[Job], *, follow: bool, tail: int | None) -> None:
+def _as_json(
+    settings: Settings, database: Database, jobs: Sequence[Job], *, follow: bool, tail: int | None
+) -> Iterable[str]:
     from jobrunner_cli.commands import log_view
 
     lines = _merged(settings, database, jobs, follow=follow, tail=tail)
     by_id = {job.id: job for job in jobs}
-    _say_who_is_silent(settings, database, log_view.write_json(lines, by_id, at_once=follow))
+    return log_view.write_json(lines, by_id, at_once=follow)
 
 
 def _merged(
@@ -110,7 +116,8 @@ def _merged(
     return interleaving.as_they_come(readers) if follow else interleaving.in_order_of_time(readers)
 
 
-def _say_who_is_silent(settings: Settings, database: Database, job_ids: Iterable[str]) -> None:
+def _say_who_is_silent(settings: Settings, database: Database, job_ids: Iterable[str], *, alone: bool) -> None:
+    """Say of each why there is no log. Raises NotFoundError for one that was asked for `alone` and has none."""
     from jobrunner_cli import diagnostics
     from jobrunner_cli.engine.store import queries
 
@@ -120,6 +127,8 @@ def _say_who_is_silent(settings: Settings, database: Database, job_ids: Iterable
             try:
                 _say_why_there_is_no_log(settings, database, now)
             except NotFoundError as nothing:
+                if alone:
+                    raise
                 diagnostics.notice(f"{nothing.message}.")
 
 

@@ -51,16 +51,13 @@ def ls(
     """
     from jobrunner_cli import diagnostics, output
     from jobrunner_cli.commands import job_view
+    from jobrunner_cli.commands.forms import require_one_form
     from jobrunner_cli.commands.job_filters import codes_of, with_whole_request
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.row_form import row_writer
     from jobrunner_cli.engine.store.filtering import JobFilter, filtered_ids, jobs_in_order
 
-    if form is not None and as_json:
-        from jobrunner_cli.engine.errors import UsageError
-
-        msg = "--json and --format are two forms"
-        raise UsageError(msg, hint="leave one of them out")
+    require_one_form(None if form is None else "--format", as_json=as_json)
     write = None if form is None else row_writer(form, job_view.JOB_KEYS)
     wanted = JobFilter(
         workspace=workspace,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobrunner_cli.engine.errors import ExitCode, UsageError
+from jobrunner_cli.engine.errors import ExitCode
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.study.checking import Report
@@ -38,8 +38,8 @@ def check(
         str | None, typer.Option(metavar="COMMIT", help="Check what is in this commit, branch or tag of REPO.")
     ] = None,
     shape: Annotated[
-        Format, typer.Option("--format", metavar="FORMAT", help="text, json, or github for annotations.")
-    ] = Format.TEXT,
+        Format | None, typer.Option("--format", metavar="FORMAT", help="text, json, or github for annotations.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Say everything that is wrong with a project.yaml, and warn of what is legal but probably wrong.
@@ -54,13 +54,12 @@ def check(
       jobrunner project check --format github           in a code host's CI
       jobrunner project check - --json < project.yaml   in an editor
     """
-    if as_json and shape is Format.GITHUB:
-        msg = "--json and --format github are two formats"
-        raise UsageError(msg, hint="leave one of them out")
     from jobrunner_cli import output
+    from jobrunner_cli.commands.forms import require_one_form
     from jobrunner_cli.commands.project_source import read_project
     from jobrunner_cli.engine.study.checking import report_on
 
+    require_one_form(f"--format {shape}" if shape not in {None, Format.JSON} else None, as_json=as_json)
     name, content = read_project(what, commit)
     report = report_on(content)
     if as_json or shape is Format.JSON:

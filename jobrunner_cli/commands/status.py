@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -10,12 +11,20 @@ import typer
 if TYPE_CHECKING:
     from jobrunner_cli.engine.service.survey import Slots, Survey
 
-_FORMATS = ("text", "json", "prometheus")
+
+class Format(StrEnum):
+    """How it is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    PROMETHEUS = "prometheus"
 
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    form: Annotated[str, typer.Option("--format", metavar="text|json|prometheus", help="How it is written.")] = "text",
+    shape: Annotated[
+        Format | None, typer.Option("--format", metavar="text|json|prometheus", help="How it is written.")
+    ] = None,
 ) -> None:
     """Say how things are: who is at work, workers, flags, job-server, engine, disks, what waits longest.
 
@@ -30,25 +39,25 @@ def status(
       jobrunner status --format prometheus
     """
     from jobrunner_cli import output
+    from jobrunner_cli.commands.forms import require_one_form
     from jobrunner_cli.commands.loading import load_settings
     from jobrunner_cli.engine.errors import ExitCode, JobrunnerError
     from jobrunner_cli.engine.service.survey import survey
 
-    if form not in _FORMATS:
-        raise typer.BadParameter(f"--format is one of {', '.join(_FORMATS)}")
-    form = "json" if as_json else form
+    require_one_form(f"--format {shape}" if shape not in {None, Format.JSON} else None, as_json=as_json)
+    form = Format.JSON if as_json else shape
     try:
         found = survey(load_settings())
     except JobrunnerError as error:
         # An alarm may look at nothing but these: without them, all would seem to be as it was.
-        if form == "json":
+        if form is Format.JSON:
             output.as_json({"ok": False, "problems": [error.message]})
-        for line in _exposition(_verdict(1)) if form == "prometheus" else ():
+        for line in _exposition(_verdict(1)) if form is Format.PROMETHEUS else ():
             output.line(line)
         raise
-    if form == "json":
+    if form is Format.JSON:
         output.as_json(as_dict(found))
-    elif form == "prometheus":
+    elif form is Format.PROMETHEUS:
         for line in metrics(found):
             output.line(line)
     else:

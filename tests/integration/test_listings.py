@@ -291,6 +291,19 @@ def test_missing_log_is_explained(workdir: Path, code: StatusCode, started: int 
     assert done.stderr.splitlines()[0] == said
 
 
+@pytest.mark.parametrize("words", [[], ["-f"], ["--json"], ["-f", "--json"]], ids=str)
+def test_log_that_is_gone_is_no_success_in_whatever_form_it_is_wanted(workdir: Path, words: list[str]):
+    times = {"started_at": 1_700_000_000, "completed_at": 1_700_000_100}
+    new_database(workdir, make_job(code=StatusCode.SUCCEEDED, **times)).close()
+    done = jobrunner("jobs", "logs", "job1", *words, code=4)
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"jobrunner: the log of {NAME} (job1) is gone\n  hint: ")
+
+
+def test_json_and_timestamps_are_two_forms(workdir: Path):
+    assert "two forms" in jobrunner("jobs", "logs", "job1", "--json", "--timestamps", code=2).stderr
+
+
 def test_job_that_is_being_laid_out_has_printed_nothing_yet(workdir: Path):
     new_database(workdir, make_job(code=StatusCode.PREPARING, started_at=at(1))).close()
     done = jobrunner("jobs", "logs", "job1")

@@ -260,7 +260,7 @@ def test_what_a_file_holds_cannot_reach_the_terminal(study: StudyRepository):
         (["project.yaml", "--commit", "main"], 2, "--commit is about a repository, not about a file"),
         (["-", "--commit", "main"], 2, "--commit is about a repository, not about a file"),
         (["https://github.com/opensafely/a-study"], 2, "is no directory of this machine"),
-        (["--json", "--format", "github"], 2, "--json and --format github are two formats"),
+        (["--json", "--format", "github"], 2, "--json and --format github are two forms"),
         (["--format", "xml"], 2, "'xml' is not one of"),
     ],
 )

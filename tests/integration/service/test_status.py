@@ -82,6 +82,12 @@ def test_prometheus_can_read_it(server: JobServer, make_service: MakeService):
     assert sorted(names, key=declared.index) == names
 
 
+@pytest.mark.parametrize("form", ["text", "prometheus"])
+def test_json_goes_with_no_other_form(make_service: MakeService, form: str):
+    said = make_service().cli("status", "--json", "--format", form, code=2).stderr
+    assert said.startswith(f"jobrunner: --json and --format {form} are two forms\n")
+
+
 def test_nobody_at_work_is_a_problem(make_service: MakeService):
     found = status(make_service(), 1)
     assert found["pid"] is None

@@ -12,10 +12,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import diagnostics
+from jobrunner_cli.commands.log_form import LogForm, send_log
 from jobrunner_cli.engine.errors import ExitCode
 from jobrunner_cli.engine.explaining import explain
-from jobrunner_cli.engine.masking import Masker
-from jobrunner_cli.engine.running import service_log
 from jobrunner_cli.engine.running.session import make_executor, runner
 from jobrunner_cli.engine.service.metrics import sampling
 from jobrunner_cli.engine.states import State, StatusCode, state_of
@@ -34,19 +33,18 @@ def drive(
     until_idle: bool,
     only: Callable[[Sequence[Job]], Collection[str]] | None = None,
     quiet: bool = False,
-    log_format: str | None = None,
+    log_form: LogForm | None = None,
     deadline: float | None = None,
 ) -> ExitCode:
     """Run the loop in this process until it is idle or told to leave, and say what happened; `quiet` says less.
 
     At the `deadline`, in monotonic seconds, it leaves as it does when it is told to, and the code is TIMED_OUT.
-    With a `log_format`, `text` or `json`, there are log lines in place of the live table. Raises RunnerActiveError if another process runs it already.
+    With a `log_form` there are log lines in place of the live table. Raises RunnerActiveError if another process runs it already.
     """
-    live = on_terminal() and not quiet and log_format is None
+    live = on_terminal() and not quiet and log_form is None
     progress = Progress(live=live)
     stream = None if live or quiet else sys.stderr
-    service_log.configure(settings, Masker(settings.secrets()), stream, as_json=log_format == "json")
-    service_log.catch_strays()
+    send_log(settings, stream, log_form)
     executor = make_executor(settings)
     if not executor.isolates and not quiet:
         diagnostics.notice(

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from jobrunner_cli.commands.log_form import LogFormat, telling
+
 
 def run(
     until_idle: Annotated[
@@ -14,9 +16,7 @@ def run(
     daemon: Annotated[
         bool, typer.Option("--daemon", help="Be a service: with sync, and whatever else is always to be at work.")
     ] = False,
-    log_format: Annotated[
-        str | None, typer.Option("--log-format", metavar="text|json", help="The form of log lines on stderr.")
-    ] = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Run the jobs that were asked for, in the order of their needs.
 
@@ -40,13 +40,12 @@ def run(
     from jobrunner_cli.commands.driving import drive
     from jobrunner_cli.commands.loading import load_settings
 
-    if log_format not in {None, "text", "json"}:
-        raise typer.BadParameter("--log-format is text or json")
     if daemon and until_idle:
         raise typer.BadParameter("--daemon goes on until it is ended, and so does not go with --until-idle")
-    settings, as_json = load_settings(), log_format == "json"
-    if daemon:
-        from jobrunner_cli.commands.serving import serve
+    with telling(log_format, service=daemon):
+        settings = load_settings()
+        if daemon:
+            from jobrunner_cli.commands.serving import serve
 
-        raise typer.Exit(serve(settings, log_as_json=as_json))
-    raise typer.Exit(drive(settings, until_idle=until_idle, log_format=log_format))
+            raise typer.Exit(serve(settings, log_format))
+        raise typer.Exit(drive(settings, until_idle=until_idle, log_form=log_format))

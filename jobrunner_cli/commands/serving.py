@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -10,42 +9,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jobrunner_cli.commands.log_form import LogForm, send_log
 from jobrunner_cli.engine import settings as settings_module
-from jobrunner_cli.engine.errors import ExitCode, JobrunnerError
-from jobrunner_cli.engine.masking import Masker
-from jobrunner_cli.engine.running import service_log
+from jobrunner_cli.engine.errors import ExitCode
 from jobrunner_cli.engine.service.daemon import Daemon
 from jobrunner_cli.engine.service.notify import Notifier
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings
 
-log = logging.getLogger(__name__)
 
-
-def serve(settings: Settings, *, log_as_json: bool) -> ExitCode:
+def serve(settings: Settings, log_form: LogForm | None) -> ExitCode:
     """Be a service until a signal ends it.
 
     Raises RunnerActiveError if another process is at work on the work directory, DatabaseNotMigratedError, and
     ConfigurationError.
     """
-    service_log.configure(settings, Masker(settings.secrets()), sys.stderr, as_json=log_as_json)
-    service_log.catch_strays()
+    send_log(settings, sys.stderr, log_form)
     notifier = Notifier.from_environment(os.environ)
-    try:
-        daemon = Daemon(settings, notifier=notifier, read_settings=settings_module.load)
-        with _signals(daemon) as received:
-            daemon.run()
-    except JobrunnerError as error:
-        if not log_as_json:
-            raise
-        # Whatever reads the log reads nothing else.
-        log.critical("%s", error.told)
-        return error.exit_code
-    except Exception:
-        # The log masks what a traceback may have in it, and keeps where it came up.
-        log.critical("The service has ended", exc_info=True)
-        return ExitCode.FAILED
+    daemon = Daemon(settings, notifier=notifier, read_settings=settings_module.load)
+    with _signals(daemon) as received:
+        daemon.run()
     return ExitCode.INTERRUPTED if signal.SIGINT in received else ExitCode.FINE
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobrunner_cli.commands.log_form import LogFormat, send_log, telling
+
 if TYPE_CHECKING:
     from jobrunner_cli.engine.errors import ExitCode
     from jobrunner_cli.engine.service.sync import Sync
@@ -13,9 +15,7 @@ if TYPE_CHECKING:
 
 def sync(
     once: Annotated[bool, typer.Option("--once", help="Ask and tell once, and say how it went.")] = False,
-    log_format: Annotated[
-        str | None, typer.Option("--log-format", metavar="text|json", help="The form of log lines on stderr.")
-    ] = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Take job requests from the job-server, and tell it what becomes of their jobs.
 
@@ -31,30 +31,16 @@ def sync(
       jobrunner sync --once
       jobrunner sync --log-format json
     """
-    import logging
     import sys
 
     from jobrunner_cli.commands.loading import load_for_database
-    from jobrunner_cli.engine.errors import JobrunnerError
-    from jobrunner_cli.engine.masking import Masker
-    from jobrunner_cli.engine.running import service_log
     from jobrunner_cli.engine.service.sync import Sync
 
-    if log_format not in {None, "text", "json"}:
-        raise typer.BadParameter("--log-format is text or json")
-    settings = load_for_database()
-    service_log.configure(settings, Masker(settings.secrets()), sys.stderr, as_json=log_format == "json")
-    service_log.catch_strays()
-    try:
+    with telling(log_format, service=True):
+        settings = load_for_database()
+        send_log(settings, sys.stderr, log_format)
         work = Sync(settings)
-        code = _once(work) if once else _run(work)
-    except JobrunnerError as error:
-        if log_format != "json":
-            raise
-        # Whatever reads the log reads nothing else.
-        logging.getLogger(__name__).critical("%s", error.told)
-        code = error.exit_code
-    raise typer.Exit(code)
+        raise typer.Exit(_once(work) if once else _run(work))
 
 
 def _run(work: Sync) -> ExitCode:
@@ -80,7 +66,7 @@ def _once(work: Sync) -> ExitCode:
         f"told of {report.told_jobs} jobs of {report.told_requests} requests."
     )
     for text in (*report.problems, *report.failures):
-        diagnostics.notice(f"jobrunner: {text}")
+        diagnostics.trouble(text)
     if received:
         return ExitCode.INTERRUPTED
     if report.problems:

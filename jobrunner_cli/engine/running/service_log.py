@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
+from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.running.daily_file import DailyFile
 
 if TYPE_CHECKING:
-    from jobrunner_cli.engine.masking import Masker
     from jobrunner_cli.engine.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -96,15 +96,30 @@ def configure(settings: Settings, masker: Masker, stream: TextIO | None, *, as_j
 
     Warnings of the libraries, and of Python itself, go the same way. Raises ConfigurationError for an impossible file.
     """
-    formatter = JsonFormatter(masker) if as_json else ServiceFormatter(masker)
     handlers: list[logging.Handler] = []
     if settings.debug_log_file is not None:
         handlers.append(DailyFile(settings.debug_log_file, kept=_KEPT))
         handlers[0].set_name(_FILE)
     if stream is not None:
-        handlers.append(_Stream(stream))
-        handlers[-1].set_name(_STREAM)
-        handlers[-1].setLevel(settings.loglevel)
+        handlers.append(_to(stream, settings.loglevel))
+    _install(handlers, masker, as_json=as_json)
+
+
+def begin(stream: TextIO, *, as_json: bool) -> None:
+    """Send the log to a stream until the settings are read that say where it goes."""
+    _install([_to(stream, logging.INFO)], Masker(()), as_json=as_json)
+
+
+def _to(stream: TextIO, level: str | int) -> logging.Handler:
+    handler = _Stream(stream)
+    handler.set_name(_STREAM)
+    handler.setLevel(level)
+    return handler
+
+
+def _install(handlers: list[logging.Handler], masker: Masker, *, as_json: bool) -> None:
+    """Have these handlers, in one form, in place of those that are there."""
+    formatter = JsonFormatter(masker) if as_json else ServiceFormatter(masker)
     for handler in handlers:
         handler.setFormatter(formatter)
     package, root = logging.getLogger("jobrunner_cli"), logging.getLogger()

@@ -17,6 +17,7 @@ from jobrunner_cli.engine.service.vitals import read_vitals
 from support.job_server import JobServer
 from support.runners import PATIENCE, WorkDirectory, until
 from support.serving import HELD, MakeService, ask, job_of, start_service
+from support.studies import action, make_study
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +106,24 @@ def test_service_whose_log_nobody_reads_any_more_goes_on(server: JobServer, make
     finally:
         service.kill()
         service.wait()
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "--daemon"], ["sync"]], ids=" ".join)
+def test_settings_that_cannot_be_read_are_told_in_the_form_of_the_log(make_service: MakeService, words: list[str]):
+    said = make_service().cli(*words, "--log-format", "json", code=3, MAX_WORKERS="many").stderr
+    told = json.loads(said)
+    assert told["level"] == "CRITICAL"
+    assert "MAX_WORKERS" in told["message"]
+
+
+def test_runner_speaks_in_the_form_of_its_log_alone(make_service: MakeService):
+    workdir = make_service()
+    workdir.cli("jobs", "pause")
+    workdir.add(make_study(workdir.path / "study", {"one": action(workdir.command("true"), "one.txt")}), "one")
+    lines = workdir.cli("run", "--until-idle", "--log-format", "json").stderr.splitlines()
+    said = [told["message"] for told in map(json.loads, lines) if told["level"] == "WARNING"]
+    assert said[0].startswith("The process executor isolates nothing")
+    assert "waits: " in said[-1]
 
 
 def test_start_that_fails_is_told_in_the_form_of_the_log(make_service: MakeService):

@@ -110,6 +110,13 @@ def test_log_can_be_written_for_machines(server: JobServer, workdir: WorkDirecto
     assert server.endpoint in lines[0]["message"]
     refused = json.loads(workdir.cli("sync", "--log-format", "json", code=3, JOB_SERVER_TOKEN="").stderr)
     assert refused["message"].startswith("JOB_SERVER_TOKEN is not set")
+    # Nothing listens at the port that nobody can have.
+    failed = workdir.cli(
+        "sync", "--once", "--log-format", "json", code=5, JOB_SERVER_ENDPOINT="http://127.0.0.1:1/api/v2/"
+    )
+    messages = [json.loads(line)["message"] for line in failed.stderr.splitlines()]
+    assert "127.0.0.1:1" in messages[-1]
+    assert not messages[-1].startswith("jobrunner")
     workdir.cli("sync", "--log-format", "xml", code=2)
 
 

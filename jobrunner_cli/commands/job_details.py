@@ -198,9 +198,12 @@ def _code_style(item: Mapping[str, Any]) -> str:
     return theme.style(StatusCode(item["status_code"]))
 
 
+def _code_word(item: Mapping[str, Any]) -> str:
+    return theme.word(StatusCode(item["status_code"]))
+
+
 def _code_words(item: Mapping[str, Any]) -> str:
-    code = StatusCode(item["status_code"])
-    return f"{output.glyph(code)} {theme.word(code)}"
+    return f"{output.glyph(StatusCode(item['status_code']))} {_code_word(item)}"
 
 
 def _output_columns() -> list[output.Column]:
@@ -243,7 +246,7 @@ def _history_columns(*, utc: bool) -> list[output.Column]:
 
     return [
         output.Column(title="", value=at),
-        output.Column(title="", value=itemgetter("status_code"), style=_code_style),
+        output.Column(title="", value=_code_word, style=_code_style),
         output.Column(title="", value=lasted, right=True),
         output.Column(title="", value=itemgetter("cause"), yields=1),
     ]

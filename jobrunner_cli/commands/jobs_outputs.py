@@ -36,7 +36,7 @@ def outputs(
       jobrunner jobs outputs test/describe table.csv --copy .
       jobrunner jobs outputs test/describe table.csv --open
     """
-    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli import diagnostics, output, theme
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.commands.naming import find_job
     from jobrunner_cli.engine.errors import UsageError
@@ -62,7 +62,7 @@ def outputs(
         output.table([_row(file) for file in files], _columns())
     else:
         diagnostics.notice(
-            f"{found.workspace}/{found.action} ({found.id}) has no outputs: it is {found.status_code.value}."
+            f"{found.workspace}/{found.action} ({found.id}) has no outputs: it is {theme.word(found.status_code)}."
         )
 
 

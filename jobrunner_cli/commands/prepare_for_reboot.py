@@ -62,12 +62,12 @@ def prepare_for_reboot(
 
 
 def _show(plan: Plan, *, aloud: bool, to_stdout: bool) -> None:
-    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli import diagnostics, output, theme
 
     if not aloud:
         return
     say = output.line if to_stdout else diagnostics.notice
     for job in plan.put_back:
-        say(f"{job.id}  {job.workspace}/{job.action}  {job.status_code.value}: end it, remove container and files")
+        say(f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}: end it, remove container and files")
     for job in plan.left:
-        say(f"{job.id}  {job.workspace}/{job.action}  {job.status_code.value}: nothing; its outputs are decided on")
+        say(f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}: nothing; its outputs are decided on")

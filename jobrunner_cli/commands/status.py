@@ -66,7 +66,7 @@ def status(
 
 
 def _show(found: Survey) -> None:
-    from jobrunner_cli import output
+    from jobrunner_cli import output, theme
 
     jobs = f"{found.running} running, {found.waiting} waiting"
     oldest = found.oldest_waiting
@@ -82,7 +82,7 @@ def _show(found: Survey) -> None:
         "waits longest": ""
         if oldest is None
         else f"{oldest.workspace}/{oldest.action} ({oldest.id}), for {output.ago(oldest.created_at)}: "
-        f"{oldest.status_message or oldest.status_code.value}",
+        f"{oldest.status_message or theme.word(oldest.status_code)}",
         "flags": "\n".join(flags) or "none",
         "job-server": found.sync_text.removeprefix("job-server ")
         + ("" if found.sync_pid else " (nobody speaks to it now)"),

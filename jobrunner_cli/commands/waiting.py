@@ -54,7 +54,7 @@ def wait_for(settings: Settings, job_ids: Sequence[str], *, timeout: float | Non
 
 def say_what_is_awaited(settings: Settings, job_ids: Sequence[str], timeout: float) -> None:
     """One line that names the jobs that have not ended in time, and why each has not."""
-    from jobrunner_cli import output
+    from jobrunner_cli import output, theme
     from jobrunner_cli.engine.forms import format_duration
     from jobrunner_cli.engine.running.reasons import account
 
@@ -65,7 +65,7 @@ def say_what_is_awaited(settings: Settings, job_ids: Sequence[str], timeout: flo
         for job in left[:_MOST_NAMED]:
             reasons = "; ".join(reason.text for reason in account(settings, database, job).reasons)
             told.append(
-                f"{job.workspace}/{job.action} ({job.id}): {reasons or job.status_message or job.status_code.value}"
+                f"{job.workspace}/{job.action} ({job.id}): {reasons or job.status_message or theme.word(job.status_code)}"
             )
     if len(left) > len(told):
         told.append(f"and {len(left) - len(told)} more")

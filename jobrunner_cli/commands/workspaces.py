@@ -92,7 +92,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="Its whole nam
       jobrunner workspaces show test
       jobrunner workspaces show test --json
     """
-    from jobrunner_cli import output
+    from jobrunner_cli import output, theme
     from jobrunner_cli.commands.loading import load_for_database, reading
     from jobrunner_cli.engine import workspaces
 
@@ -102,7 +102,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="Its whole nam
     if as_json:
         output.as_json(_as_dict(view))
         return
-    active = [f"{job.action} ({job.id}) {job.status_code.value}" for job in view.active]
+    active = [f"{job.action} ({job.id}) {theme.word(job.status_code)}" for job in view.active]
     output.pairs(
         {
             "workspace": view.name,
@@ -228,10 +228,10 @@ def _count(outputs: int | None) -> str:
 
 
 def _last_job(view: WorkspaceView) -> str:
-    from jobrunner_cli import output
+    from jobrunner_cli import output, theme
 
     job = view.last_job
-    return "" if job is None else f"{job.action} {job.status_code.value}, {output.ago(job.updated_at)} ago"
+    return "" if job is None else f"{job.action} {theme.word(job.status_code)}, {output.ago(job.updated_at)} ago"
 
 
 def _as_dict(view: WorkspaceView) -> dict[str, Any]:

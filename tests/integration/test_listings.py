@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from jobrunner_cli.engine.states import TABLE, StatusCode
-from jobrunner_cli.engine.store.changes import record_verdict
+from jobrunner_cli.engine.store.changes import advance, record_verdict
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.queries import job_by_id
 from support.store import make_job, make_outcome, new_database
 from support.terminal import jobrunner
 
@@ -264,6 +265,22 @@ def test_every_code_is_shown_by_glyph_and_word(workdir: Path, code: StatusCode):
     new_database(workdir, make_job(code=code, workspace="../odd", run_command=None)).close()
     assert jobrunner("jobs", "show", "job1").stdout.splitlines()[0].partition(" ")[2].startswith("../odd/describe: ")
     assert listed()[0]["status_code"] == code.value
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["jobs", "outputs", "job1"], ["jobs", "show", "job1"], ["workspaces", "ls"], ["workspaces", "show", "ws"]],
+    ids=" ".join,
+)
+def test_state_is_told_in_words_wherever_people_read_it(workdir: Path, words: list[str]):
+    with new_database(workdir, make_job(code=StatusCode.EXECUTED, started_at=at(9))) as conn:
+        job = job_by_id(conn, "job1")
+        assert job is not None
+        path = (StatusCode.FINALIZING, StatusCode.FINALIZED, StatusCode.NONZERO_EXIT)
+        advance(conn, job, path, now_ns=time.time_ns(), message="exit code 3", cause="test")
+    done = jobrunner(*words)
+    assert "nonzero exit" in done.stdout + done.stderr
+    assert "nonzero_exit" not in done.stdout + done.stderr
 
 
 # jobs logs.

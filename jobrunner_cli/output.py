@@ -231,21 +231,45 @@ def line(text: str = "") -> None:
 
 def prose(text: str, *, first: str = "", rest: str = "", style: str = "") -> None:
     """A sentence behind `first`; on a terminal that is too narrow it is folded between words, further lines behind `rest`."""
-    for number, part in enumerate(_folded(one_line(text), max(len(first), len(rest)))):
+    for number, part in enumerate(fold(one_line(text), room(max(len(first), len(rest))))):
         print(styled(f"{rest if number else first}{part}", style))
 
 
-def _folded(text: str, indent: int) -> list[str]:
-    """A text in lines that fit behind an indentation; a pipe gets it whole, and so does whoever copies a long word."""
-    if not sys.stdout.isatty():
-        return [text]
-    room = _terminal_width() - indent
-    if display_width(text) <= room or room < _LEAST_PROSE:
+def fold(text: str, width: int | None) -> list[str]:
+    """A text of one line in lines of so many columns, folded between words and between characters of two columns.
+
+    A longer word stays whole for whoever copies it. With None, and where there are too few columns, so does the text.
+    """
+    if width is None or width < _LEAST_PROSE or display_width(text) <= width:
         return [text]
     # Only for what does not fit.
-    from textwrap import wrap
+    import re
 
-    return wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    made, line, left = [], "", width
+    for gap, word in re.findall(r"(\s*)(\S+)", text):
+        for number, piece in enumerate(_inseparable(word)):
+            more = piece if number else gap + piece
+            if line and display_width(more) > left:
+                made.append(line)
+                line, left, more = "", width, piece
+            line += more
+            left -= display_width(more)
+    return [*made, line]
+
+
+def _inseparable(word: str) -> list[str]:
+    """The pieces of a word between which a line may end: as people who write them do, beside each wide character."""
+    if word.isascii():
+        return [word]
+    found = [""]
+    wide = False
+    for char in word:
+        columns = display_width(char)
+        if columns and found[-1] and (wide or columns > 1):
+            found.append("")
+        found[-1] += char
+        wide = columns > 1 if columns else wide
+    return found
 
 
 def pairs(values: Mapping[str, str], *, folded: Collection[str] = ()) -> None:
@@ -254,13 +278,13 @@ def pairs(values: Mapping[str, str], *, folded: Collection[str] = ()) -> None:
     The values of those names that are `folded` are sentences, which go on in the next line where they do not fit.
     """
     shown = {name: value for name, value in values.items() if value}
-    width = max((len(name) for name in shown), default=0)
+    longest = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        lines = [one_line(part) for part in value.splitlines()]
+        parts = [one_line(part) for part in value.splitlines()]
         if name in folded:
-            lines = [part for each in lines for part in _folded(each, width + len(_GAP))]
-        for number, part in enumerate(lines):
-            print(f"{'' if number else name:<{width}}{_GAP}{part}".rstrip())
+            parts = [part for each in parts for part in fold(each, room(longest + len(_GAP)))]
+        for number, part in enumerate(parts):
+            print(f"{'' if number else name:<{longest}}{_GAP}{part}".rstrip())
 
 
 def command(text: str) -> str:

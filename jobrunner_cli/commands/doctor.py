@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from jobrunner_cli.engine.diagnosis.findings import Finding
 
-#: Columns below which lines are not folded any more.
-_LEAST_WIDTH = 20
 _ARROW = "-> "
 #: On a terminal, beside the colours.
 _MARKS = {"ok": "✔", "warning": "▲", "problem": "✘"}
@@ -59,11 +57,10 @@ def _show(found: Sequence[Finding]) -> None:
     checks = max(len(one.check) for one in found)
     terminal = sys.stdout.isatty()
     begin = verdicts + checks + (6 if terminal else 4)
-    width = output.width(0) - begin if terminal else 0
     marks = _MARKS if output.has_glyphs() else _PLAIN_MARKS
     for one in found:
-        helps = _folded(one.help, width - len(_ARROW)) if one.help else []
-        lines = _folded(one.text, width)
+        helps = output.fold(output.one_line(one.help), output.room(begin + len(_ARROW))) if one.help else []
+        lines = output.fold(output.one_line(one.text), output.room(begin))
         lines += [f"{'' if n else _ARROW:<{len(_ARROW)}}{line}" for n, line in enumerate(helps)]
         mark = f"{marks[one.verdict.value]} " if terminal else ""
         verdict, check = f"{mark}{one.verdict.value:<{verdicts}}  ", f"{one.check:<{checks}}  "
@@ -73,13 +70,3 @@ def _show(found: Sequence[Finding]) -> None:
     counts = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
     told = [f"{count} {verdict.value}{'s' if count > 1 else ''}" for verdict, count in counts.items() if count]
     output.line(", ".join(text.replace("oks", "ok") for text in told))
-
-
-def _folded(text: str, width: int) -> list[str]:
-    """A text in lines that fit; uncut where there is no width to fit in. Commands stay whole for those who copy them."""
-    from textwrap import wrap
-
-    from jobrunner_cli import output
-
-    text = output.one_line(text)
-    return [text] if width < _LEAST_WIDTH else wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]

@@ -68,6 +68,10 @@ def _show(plan: Plan, *, aloud: bool, to_stdout: bool) -> None:
         return
     say = output.line if to_stdout else diagnostics.notice
     for job in plan.put_back:
-        say(f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}: end it, remove container and files")
+        say(
+            f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}: end it, remove container and files"
+        )
     for job in plan.left:
-        say(f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}: nothing; its outputs are decided on")
+        say(
+            f"{job.id}  {job.workspace}/{job.action}  {theme.word(job.status_code)}: nothing; its outputs are decided on"
+        )

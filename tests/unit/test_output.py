@@ -96,6 +96,32 @@ def test_json_stays_json_where_the_encoding_lacks_characters(monkeypatch: pytest
     assert json.loads(text) == "é… 😀"
 
 
+def test_text_is_folded_between_words_that_stay_whole():
+    text = "jobrunner jobs resume --workspace a-rather-long-name-of-a-workspace ends that"
+    assert output.fold(text, 24) == [
+        "jobrunner jobs resume",
+        "--workspace",
+        "a-rather-long-name-of-a-workspace",
+        "ends that",
+    ]
+    assert output.fold(text, None) == output.fold(text, 10) == output.fold(text, 200) == [text]
+
+
+def test_wide_characters_are_folded_by_the_columns_that_they_take():
+    text = "the file 日本語の名前のファイル.csv is empty, 日本語日本語日本語 and what followed it"
+    made = output.fold(text, 24)
+    assert all(width_of(line) <= 24 for line in made)
+    assert made[0] == "the file 日本語の名前の"
+    assert made[1] == "ファイル.csv is empty,"
+
+
+@given(st.lists(st.text(st.characters(categories=["L", "N", "P", "Mn"]), min_size=1, max_size=10)), st.integers(20, 60))
+def test_folding_loses_nothing_and_makes_lines_that_fit(words: list[str], width: int):
+    made = output.fold(" ".join(words), width)
+    assert "".join("".join(made).split()) == "".join(words)
+    assert all(width_of(line) <= width for line in made)
+
+
 def test_wide_characters_take_two_columns():
     rows = [("a", "日本語日本語日本語", "1s", ""), ("b", "plain", "1s", "")]
     made = [text_of(line) for line in output.lines(rows, COLUMNS, 16)]

@@ -1,58 +1,28 @@
-"""`jobrunner doctor`: what is wrong is found, with what helps, nothing is changed, and nothing holds it up."""
+"""`jobrunner doctor`: what is wrong is found, with what helps, and nothing is changed."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store.locks import RunnerLock
-from support.engine_at_port import EngineAtPort
+from support.doctoring import examined, only, workdir
 from support.job_server import BACKEND, TOKEN, JobServer
 from support.store import make_job, new_database, older_database
 from support.syncing import server
 from support.terminal import jobrunner, on_terminal
 
-__all__ = ["server"]
+__all__ = ["server", "workdir"]
+
 
 pytestmark = pytest.mark.slow
-
-Findings = dict[str, list[dict[str, str]]]
-
-
-@pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A work directory with a database, where no engine is asked."""
-    base = tmp_path / "work"
-    base.mkdir()
-    monkeypatch.setenv("WORKDIR", str(base))
-    monkeypatch.setenv("EXECUTOR", "process")
-    new_database(base).close()
-    return base
-
-
-def examined(*, code: int = 0, **environment: str) -> Findings:
-    """The findings by their check."""
-    found: Findings = {}
-    for one in json.loads(jobrunner("doctor", "--json", code=code, **environment).stdout):
-        assert set(one) == {"check", "verdict", "text", "help"}
-        assert one["verdict"] in {"ok", "warning", "problem"}
-        assert one["help"] or one["verdict"] == "ok", one
-        found.setdefault(one["check"], []).append(one)
-    return found
-
-
-def only(findings: list[dict[str, str]], verdict: str) -> dict[str, str]:
-    (one,) = [finding for finding in findings if finding["verdict"] == verdict]
-    return one
 
 
 # All is well.
@@ -257,16 +227,20 @@ def test_file_that_is_no_database_is_told_and_the_rest_is_looked_at(workdir: Pat
     assert found["space"][0]["verdict"] == "ok"
 
 
-def test_damaged_database_is_told_with_the_command_that_helps(workdir: Path):
+def test_damaged_database_is_told_with_the_command_that_helps_here_and_elsewhere(workdir: Path):
     path = workdir / "db.sqlite"
     path.unlink()
     new_database(workdir, *(make_job(f"job{n}", run_command="x" * 2000) for n in range(20))).close()
     whole = path.read_bytes()
-    # Its first page is whole, so that it can be opened, and the last one is not.
-    path.write_bytes(whole[:-4096] + b"\xff" * 4096)
+    # Its first page is whole, so that it can be opened, and no other one is.
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     one = only(examined(code=1)["database"], "problem")
     assert one["text"].startswith(f"{path} is damaged: ")
     assert one["help"] == "jobrunner restore FILE puts a backup in its place"
+    for words in (["ls"], ["why", "job1"], ["cancel", "job1", "--yes"]):
+        said = jobrunner("jobs", *words, code=3).stderr.splitlines()
+        assert said[0].startswith(f"jobrunner: the database {path} is damaged: ")
+        assert said[1] == f"  hint: {one['help']}"
 
 
 def test_jobs_that_nobody_moves_are_told(workdir: Path):
@@ -289,118 +263,3 @@ def test_git_that_is_too_old_is_told(workdir: Path, tmp_path: Path):
     program.chmod(0o755)
     path = f"{program.parent}:{os.environ['PATH']}"
     assert only(examined(code=1, PATH=path)["git"], "problem")["text"] == "git 2.25.1 is too old"
-
-
-# The engine.
-
-
-@pytest.mark.engine
-def test_engine_says_what_it_is_and_which_images_it_has(workdir: Path):
-    found = examined(EXECUTOR="docker")
-    assert os.environ["DOCKER_HOST"] in only(found["engine"], "ok")["text"]
-    # The first of its names: other tests may add images meanwhile, and only some are named.
-    assert "busybox:v1" in found["images"][0]["text"]
-
-
-@pytest.mark.engine
-def test_network_of_the_database_that_is_missing_is_told(workdir: Path):
-    found = examined(code=1, EXECUTOR="docker", BACKEND="tpp", DATABASE_ACCESS_NETWORK="no-such-network")
-    assert only(found["network"], "problem")["help"] == "docker network create no-such-network"
-    there = examined(EXECUTOR="docker", BACKEND="tpp", DATABASE_ACCESS_NETWORK="bridge")
-    assert "bridge is there" in only(there["network"], "ok")["text"]
-
-
-@pytest.mark.engine
-def test_image_that_a_job_waits_for_is_told_with_what_fetches_it(workdir: Path):
-    (workdir / "db.sqlite").unlink()
-    new_database(workdir, make_job("job1", run_command="nosuch:v9 x.py")).close()
-    one = only(examined(code=1, EXECUTOR="docker")["images"], "problem")
-    assert one["help"] == "jobrunner images pull nosuch:v9"
-
-
-@pytest.mark.engine
-def test_engine_at_a_port_is_told_to_be_open_and_to_see_no_files_of_this_machine(workdir: Path):
-    port = EngineAtPort(os.environ["DOCKER_HOST"])
-    try:
-        found = examined(EXECUTOR="docker", DOCKER_HOST=port.url)
-        real = examined(
-            code=1, EXECUTOR="docker", DOCKER_HOST=port.url, BACKEND="tpp", DATABASE_ACCESS_NETWORK="bridge"
-        )
-    finally:
-        port.close()
-    (told,) = [one for one in found["engine"] if "open to everybody on the network" in one["text"]]
-    assert told["verdict"] == "warning"
-    assert "DOCKER_TLS_VERIFY" in told["help"]
-    assert [one for one in found["engine"] if "are sent to it and back" in one["text"]]
-    assert "open to everybody" in only(real["engine"], "problem")["text"]
-
-
-def test_engine_that_is_not_there_is_told_once(workdir: Path):
-    found = examined(code=1, EXECUTOR="docker", DOCKER_HOST=f"unix://{workdir}/no.sock")
-    assert "does not answer: no such file or directory" in only(found["engine"], "problem")["text"]
-    assert only(found["engine"], "problem")["help"] == "start the engine at that address, or correct DOCKER_HOST"
-    assert only(found["images"], "warning")["text"] == "not looked at: the engine does not answer"
-
-
-@pytest.fixture
-def silent(workdir: Path) -> Iterator[str]:
-    """The address of something that takes connections and never says a word."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(workdir / "s"))
-        listener.listen(16)
-        yield f"unix://{workdir}/s"
-
-
-def test_engine_that_never_answers_holds_up_nothing_else(workdir: Path, silent: str):
-    found = examined(code=1, EXECUTOR="docker", DOCKER_HOST=silent)
-    assert "no answer" in only(found["engine"], "problem")["text"]
-    assert only(found["database"], "ok")
-
-
-def test_disk_that_hangs_is_told_and_holds_up_nothing_else(workdir: Path, tmp_path: Path):
-    # A FIFO in place of a file: whoever opens it waits for a writer that never comes.
-    os.mkfifo(tmp_path / "weights.ini")
-    found = examined(code=1, JOB_RESOURCE_WEIGHTS=str(tmp_path / "weights.ini"))
-    assert only(found["settings"], "problem")["text"] == "no answer within 10 s"
-    assert only(found["database"], "ok")
-
-
-# The job-server.
-
-
-def test_job_server_that_takes_the_token(workdir: Path, server: JobServer):
-    found = examined(
-        JOB_SERVER_ENDPOINT=server.endpoint, JOB_SERVER_TOKEN=TOKEN, BACKEND=BACKEND, USING_DUMMY_DATA_BACKEND="true"
-    )
-    assert f"{server.endpoint} answers" in only(found["job-server"], "ok")["text"]
-
-
-@pytest.mark.parametrize("how", [403, 500, "reset", "html"])
-def test_job_server_that_does_not_answer_as_it_should(how: int | str, workdir: Path, server: JobServer):
-    server.fail(how, "GET", times=None)
-    wanted = {"JOB_SERVER_ENDPOINT": server.endpoint, "JOB_SERVER_TOKEN": TOKEN}
-    done = jobrunner("doctor", "--json", code=1, BACKEND=BACKEND, USING_DUMMY_DATA_BACKEND="true", **wanted)
-    (one,) = [one for one in json.loads(done.stdout) if one["check"] == "job-server"]
-    assert one["verdict"] == "problem"
-    assert one["help"]
-    assert TOKEN not in done.stdout
-
-
-def test_token_that_is_not_the_servers_is_told_and_not_shown(workdir: Path, server: JobServer):
-    wanted = {"JOB_SERVER_ENDPOINT": server.endpoint, "JOB_SERVER_TOKEN": "an0ther-t0ken"}
-    done = jobrunner("doctor", code=1, BACKEND=BACKEND, USING_DUMMY_DATA_BACKEND="true", **wanted)
-    assert "problem  job-server" in done.stdout
-    assert "an0ther-t0ken" not in done.stdout
-
-
-def test_job_server_is_not_told_of_no_flags_where_the_database_is_missing(workdir: Path, server: JobServer):
-    (workdir / "db.sqlite").unlink()
-    found = examined(
-        code=1,
-        JOB_SERVER_ENDPOINT=server.endpoint,
-        JOB_SERVER_TOKEN=TOKEN,
-        BACKEND=BACKEND,
-        USING_DUMMY_DATA_BACKEND="true",
-    )
-    assert found["job-server"][0]["verdict"] == "problem"
-    assert server.seen == []

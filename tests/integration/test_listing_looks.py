@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import time
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jobrunner_cli.engine.states import StatusCode
+from support.listing import jobs, listed, workdir
 from support.store import make_job, new_database
 from support.terminal import jobrunner, on_terminal, without_colours
 
+__all__ = ["jobs", "workdir"]
+
 pytestmark = pytest.mark.slow
-
-START = int(time.time()) - 7200
-
-
-@pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WORKDIR", str(tmp_path))
-    monkeypatch.setenv("EXECUTOR", "process")
-    return tmp_path
-
-
-@pytest.fixture
-def jobs(workdir: Path) -> Path:
-    """One job in each of the states that a listing tells apart."""
-    times = {"created_at": START - 60, "started_at": START}
-    new_database(
-        workdir,
-        make_job("waiting000000000", StatusCode.WAITING_ON_WORKERS, action="wait"),
-        make_job("running000000000", StatusCode.EXECUTING, action="run", **times),
-        make_job("succeeded0000000", StatusCode.SUCCEEDED, action="done", completed_at=START + 75, **times),
-        make_job(
-            "failed0000000000", StatusCode.NONZERO_EXIT, action="a_rather_long_name_of_an_action", workspace="other",
-            status_message="Job exited with an error: the file data.csv, which the command wanted to read, is empty",
-            completed_at=START + 5, **times,
-        ),
-    ).close()  # fmt: skip
-    return workdir
-
-
-def listed(*words: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(jobrunner("jobs", "ls", *words, "--json").stdout)
-    return found
-
 
 # On a terminal.
 
@@ -139,16 +104,3 @@ def test_request_may_be_named_by_part_of_its_id(workdir: Path):
 
 def test_two_forms_at_once_are_refused(jobs: Path):
     assert "two forms" in jobrunner("jobs", "ls", "--json", "--format", "{id}", code=2).stderr
-
-
-def test_damaged_database_is_told_with_what_helps(jobs: Path):
-    path = jobs / "db.sqlite"
-    with closing(sqlite3.connect(path)) as conn:
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (size,) = conn.execute("PRAGMA page_size").fetchone()
-    content = path.read_bytes()
-    path.write_bytes(content[:size] + b"\xff" * (len(content) - size))
-    for words in (["ls"], ["why", "failed00"], ["cancel", "running0", "--yes"]):
-        said = jobrunner("jobs", *words, code=3).stderr.splitlines()
-        assert said[0].startswith(f"jobrunner: the database {path} is damaged: ")
-        assert said[1] == "  hint: jobrunner restore FILE puts a backup in its place"

@@ -9,7 +9,6 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,12 +16,14 @@ from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.engine.store.changes import advance, record_verdict
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.queries import job_by_id
+from support.listing import at, jobs, listed, workdir
 from support.store import make_job, make_outcome, new_database
 from support.terminal import jobrunner
 
+__all__ = ["jobs", "workdir"]
+
 pytestmark = pytest.mark.slow
 
-HOUR = 3600
 #: The keys of a job, as scripts rely on them.
 JOB_KEYS = {
     "id", "job_request_id", "workspace", "action", "state", "status_code", "status_message", "repo_url", "commit",
@@ -34,43 +35,6 @@ MORE_KEYS = {
     "unmatched_patterns", "unmatched_outputs", "log", "kept", "outputs_directory", "history", "retry_of", "dependants",
     "resources", "asked",
 }  # fmt: skip
-
-
-@pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WORKDIR", str(tmp_path))
-    monkeypatch.setenv("EXECUTOR", "process")
-    return tmp_path
-
-
-def at(seconds_ago: float) -> int:
-    return int(time.time() - seconds_ago)
-
-
-@pytest.fixture
-def jobs(workdir: Path) -> Path:
-    """One job in each of the states that a listing tells apart."""
-    started = {"created_at": at(2 * HOUR + 60), "started_at": at(2 * HOUR)}
-    new_database(
-        workdir,
-        make_job("waiting000000000", StatusCode.WAITING_ON_WORKERS, action="wait", created_at=at(61)),
-        make_job("running000000000", StatusCode.EXECUTING, action="run", status_message="Executing", **started),
-        make_job(
-            "succeeded0000000", StatusCode.SUCCEEDED, action="done", status_message="Completed successfully",
-            completed_at=started["started_at"] + 75, **started,
-        ),
-        make_job(
-            "failed0000000000", StatusCode.NONZERO_EXIT, action="a_rather_long_name_of_an_action", workspace="other",
-            status_message="Job exited with an error: the file data.csv, which the command wanted to read, is empty\nmore",
-            completed_at=started["started_at"] + 5, **started,
-        ),
-    ).close()  # fmt: skip
-    return workdir
-
-
-def listed(*words: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(jobrunner("jobs", "ls", *words, "--json").stdout)
-    return found
 
 
 # jobs ls.

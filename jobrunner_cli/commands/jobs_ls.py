@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from jobrunner_cli.engine.store.filtering import JobFilter
     from jobrunner_cli.engine.store.models import Job
 
+    Write = Callable[[dict[str, Any]], str] | None
+
 _MOST = 50
 
 
@@ -49,28 +51,29 @@ def ls(
       jobrunner jobs ls --all --format '{id} {workspace}/{action} {status_code}'
       jobrunner jobs ls --json | jq '.[] | select(.state == "failed")'
     """
-    from jobrunner_cli import diagnostics, output
     from jobrunner_cli.commands import job_view
     from jobrunner_cli.commands.forms import require_one_form
-    from jobrunner_cli.commands.job_filters import codes_of, with_whole_request
-    from jobrunner_cli.commands.loading import load_for_database, reading
+    from jobrunner_cli.commands.job_filters import filter_of
+    from jobrunner_cli.commands.loading import load_for_database
     from jobrunner_cli.commands.row_form import row_writer
-    from jobrunner_cli.engine.store.filtering import JobFilter, filtered_ids, jobs_in_order
 
     require_one_form(None if form is None else "--format", as_json=as_json)
     write = None if form is None else row_writer(form, job_view.JOB_KEYS)
-    wanted = JobFilter(
-        workspace=workspace,
-        action=action,
-        request=request,
-        codes=codes_of(state or [], failed=failed, active=active),
-        since=since,
+    wanted = filter_of(
+        workspace=workspace, action=action, request=request, since=since, states=state, failed=failed, active=active
     )
-    most = None if everything else limit
-    settings = load_for_database()
-    if watch:
-        _watch(settings, wanted, most, write=write, utc=utc, as_json=as_json)
-        return
+    show = _watch if watch else _once
+    show(load_for_database(), wanted, None if everything else limit, write=write, utc=utc, as_json=as_json)
+
+
+def _once(settings: Settings, wanted: JobFilter, most: int | None, *, write: Write, utc: bool, as_json: bool) -> None:
+    """Show the jobs as they are now."""
+    from jobrunner_cli import diagnostics, output
+    from jobrunner_cli.commands import job_view
+    from jobrunner_cli.commands.job_filters import with_whole_request
+    from jobrunner_cli.commands.loading import reading
+    from jobrunner_cli.engine.store.filtering import filtered_ids, jobs_in_order
+
     damaged: list[str] = []
     with reading(settings) as database:
         chosen = with_whole_request(database.connection, wanted)
@@ -103,15 +106,7 @@ def _nothing(wanted: JobFilter) -> str:
     return f"No job{place} is like that."
 
 
-def _watch(
-    settings: Settings,
-    wanted: JobFilter,
-    most: int | None,
-    *,
-    write: Callable[[dict[str, Any]], str] | None,
-    utc: bool,
-    as_json: bool,
-) -> None:
+def _watch(settings: Settings, wanted: JobFilter, most: int | None, *, write: Write, utc: bool, as_json: bool) -> None:
     """Show the jobs until interrupted."""
     from jobrunner_cli.commands import job_view, watching
     from jobrunner_cli.commands.job_filters import with_whole_request
@@ -119,9 +114,13 @@ def _watch(
     from jobrunner_cli.engine.store.filtering import filtered_jobs
 
     with reading(settings) as database:
-        chosen = with_whole_request(database.connection, wanted)
+        chosen = wanted
 
         def find(more: int = 0) -> Sequence[Job]:
+            nonlocal chosen
+            if chosen is wanted:
+                # The request that a part of an id is meant for may come later; the first that does stays the one.
+                chosen = with_whole_request(database.connection, wanted)
             return filtered_jobs(database.connection, chosen, limit=None if most is None else most + more)
 
         if watching.can_repaint() and write is None and not as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import json
 import os
 import pty
@@ -135,6 +136,31 @@ def test_watching_in_a_pipe_is_a_line_for_each_change(table: Connection):
     ended = watching.next()
     assert (ended["id"], ended["state"], ended["status_message"]) == ("running", "failed", "Killed")
     assert watching.end() == 130
+
+
+def test_watching_for_a_request_by_part_of_its_id_finds_it_when_it_comes(table: Connection):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "jobrunner_cli", "jobs", "ls", "--watch", "--request", "cx4"]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+
+    def until_seen(what: bytes) -> None:
+        nonlocal seen
+        while what not in seen:
+            seen += os.read(ours, 65536)
+
+    until_seen(b"no job is like that")
+    with table.transaction():
+        table.execute("INSERT INTO job_request (id, original) VALUES ('abcx4yz', '{}')")
+        insert(table, make_job("latecomer", job_request_id="abcx4yz"))
+    until_seen(b"latecome")
+    process.send_signal(2)
+    with contextlib.suppress(OSError):  # nobody has the other end any more
+        while os.read(ours, 65536):
+            pass
+    os.close(ours)
+    assert process.wait(30) == 130
 
 
 def test_watching_on_a_terminal_repaints_and_gives_the_screen_back(table: Connection):

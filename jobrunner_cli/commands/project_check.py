@@ -38,7 +38,8 @@ def check(
         str | None, typer.Option(metavar="COMMIT", help="Check what is in this commit, branch or tag of REPO.")
     ] = None,
     shape: Annotated[
-        Format | None, typer.Option("--format", metavar="FORMAT", help="text (the default), json, or github for annotations.")
+        Format | None,
+        typer.Option("--format", metavar="FORMAT", help="text (the default), json, or github for annotations."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:

@@ -23,7 +23,8 @@ class Format(StrEnum):
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     shape: Annotated[
-        Format | None, typer.Option("--format", metavar="text|json|prometheus", help="How it is written; text by default.")
+        Format | None,
+        typer.Option("--format", metavar="text|json|prometheus", help="How it is written; text by default."),
     ] = None,
 ) -> None:
     """Say how things are: who is at work, workers, flags, job-server, engine, disks, what waits longest.

@@ -22,7 +22,8 @@ def states_page() -> str:
     from jobrunner_cli.engine.states import TABLE, diagram
 
     rows = [
-        f"| `{code.value}` | {entry.state.value} | {entry.legend.value} | {entry.mover.value} | {entry.meaning} |"
+        f"| `{code.value}` | {entry.word} | {entry.state.value} | {entry.legend.value} | {entry.mover.value} "
+        f"| {entry.meaning} |"
         for code, entry in TABLE.items()
     ]
     return "\n".join(
@@ -31,8 +32,8 @@ def states_page() -> str:
             "",
             "Generated from `jobrunner_cli/engine/states.py` by `just docs`.",
             "",
-            "| code | state | legend | moved by | when |",
-            "| --- | --- | --- | --- | --- |",
+            "| code | in words | state | legend | moved by | when |",
+            "| --- | --- | --- | --- | --- | --- |",
             *rows,
             "",
             "An arrow from a box holds for every code in it.",

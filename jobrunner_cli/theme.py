@@ -27,14 +27,6 @@ _BLOCKED_GLYPH = "◌"
 #: What stands for them where there is only ASCII.
 _PLAIN_GLYPHS = {"○": "o", "●": "*", "✔": "+", "✘": "x", "◌": "~"}
 
-_WORDS = {
-    StatusCode.WAITING_ON_DEPENDENCIES: "waiting",
-    StatusCode.WAITING_ON_WORKERS: "waiting for a worker",
-    StatusCode.WAITING_ON_DB_WORKERS: "waiting for a database worker",
-    StatusCode.WAITING_ON_REBOOT: "to be started over",
-    StatusCode.WAITING_DB_MAINTENANCE: "database maintenance",
-}
-
 # On a terminal the legend's own backgrounds would shout in a table; these foregrounds keep its moods readable on dark
 # and light grounds alike.
 _TERMINAL = {
@@ -60,7 +52,12 @@ def colours(code: StatusCode) -> LegendColours:
 
 def word(code: StatusCode) -> str:
     """A few words for a code, for people."""
-    return _WORDS.get(code, code.value.replace("_", " "))
+    return TABLE[code].word
+
+
+def short_word(code: StatusCode) -> str:
+    """A word or two for a code, for lists where every column counts."""
+    return TABLE[code].short
 
 
 def style(code: StatusCode) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Intent, IntentKind
 
 #: How often a job is started over after its container was lost, before it is given up (section 2).
@@ -14,8 +14,6 @@ STOPS = frozenset({IntentKind.CANCEL, IntentKind.KILL})
 ALREADY_FINISHED = "already finished"
 #: What an answer to a clean-up that failed begins with.
 NOT_REMOVED = "what it left cannot be removed"
-CANCELLED_MESSAGE = "Cancelled by user"
-KILLED_MESSAGE = "Killed by an administrator"
 
 
 def ended_by(job: ActiveJob, wish: Intent, *, effect: EffectKind | None) -> Decision:
@@ -24,10 +22,11 @@ def ended_by(job: ActiveJob, wish: Intent, *, effect: EffectKind | None) -> Deci
     A clean-up that is still to come is answered when it is done.
     """
     cancelled = wish.kind is IntentKind.CANCEL
+    code = StatusCode.CANCELLED_BY_USER if cancelled else StatusCode.KILLED_BY_ADMIN
     return Decision(
         job_id=job.id,
-        path=(StatusCode.CANCELLED_BY_USER if cancelled else StatusCode.KILLED_BY_ADMIN,),
-        message=CANCELLED_MESSAGE if cancelled else KILLED_MESSAGE,
+        path=(code,),
+        message=TABLE[code].message,
         cause=wish.kind.value,
         effect=effect,
         answered={intent.id: "done" for intent in job.intents if effect is None or intent.kind in STOPS},
@@ -41,7 +40,7 @@ def started_over(job: ActiveJob, reason: str) -> Decision:
         return Decision(
             job_id=job.id,
             path=(StatusCode.WAITING_DB_MAINTENANCE,),
-            message="Waiting for database maintenance to finish",
+            message=TABLE[StatusCode.WAITING_DB_MAINTENANCE].message,
             cause=reason,
         )
     if job.restarts >= MOST_RESTARTS:

@@ -113,8 +113,8 @@ def _dependency_reasons(
             else:
                 text += f", which waits: {TABLE[last.code].meaning}"
         else:
-            text += f", which is {last.code.value}{_progress(last, world, run_times)}"
-        found.append(Reason(text=text, change=change, job_ids=tuple(each.id for each in chain)))
+            text += f", which is {TABLE[last.code].word}{_progress(last, world, run_times)}"
+        found.append(Reason(text=text, change=change, job_ids=tuple(each.id for each in chain), cause=last.id))
     return found
 
 

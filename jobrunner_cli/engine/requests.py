@@ -35,7 +35,7 @@ from jobrunner_cli.engine.local_requests import local_request
 from jobrunner_cli.engine.masking import Masker
 from jobrunner_cli.engine.planning import Plan, PlannedJob
 from jobrunner_cli.engine.settings import Settings
-from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.engine.states import TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.store.database import Connection, Database
 from jobrunner_cli.engine.store.models import Job, SavedJobRequest
@@ -226,7 +226,7 @@ def _row(draft: Draft, job: PlannedJob, now: float) -> Job:
         run_command=job.command if resolved is None else resolved.command,
         output_spec=job.outputs,
         requires_db=job.requires_db,
-        status_message="Created",
+        status_message=TABLE[StatusCode.CREATED].message,
     )
 
 

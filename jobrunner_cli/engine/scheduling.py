@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from jobrunner_cli.engine.endings import ALREADY_FINISHED, STOPS, ended_by
 from jobrunner_cli.engine.forms import format_duration
-from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.engine.states import TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.work import ActiveJob, ContainerState, Decision, EffectKind, IntentKind
 from jobrunner_cli.engine.world import World
 
@@ -26,7 +26,6 @@ _TOO_EARLY = {
     IntentKind.RETRY: "the job is not finished",
 }
 _NO_SPACE = "Waiting for disk space: "
-DEPENDENCY_FAILED_MESSAGE = "Not starting as dependency failed"
 
 
 def decide(jobs: Sequence[ActiveJob], world: World) -> list[Decision]:
@@ -139,7 +138,7 @@ class _Look:
                         Decision(
                             job_id=job.id,
                             path=(StatusCode.DEPENDENCY_FAILED,),
-                            message=DEPENDENCY_FAILED_MESSAGE,
+                            message=TABLE[StatusCode.DEPENDENCY_FAILED].message,
                             cause="a job it needs failed",
                             effect=EffectKind.CLEANUP if job.provisioned and job.in_flight is None else None,
                         ),
@@ -259,14 +258,15 @@ class _Look:
         if paused:
             self._wait(job, StatusCode.WAITING_PAUSED, f"Paused since {paused}")
         elif world.maintenance_since is not None and job.uses_real_database:
-            self._wait(job, StatusCode.WAITING_DB_MAINTENANCE, "Waiting for database maintenance to finish")
+            self._wait(job, StatusCode.WAITING_DB_MAINTENANCE)
         elif any(state_of(self._codes[needed]) is not State.SUCCEEDED for needed in job.wait_for):
-            self._wait(job, StatusCode.WAITING_ON_DEPENDENCIES, "Waiting on dependencies")
+            self._wait(job, StatusCode.WAITING_ON_DEPENDENCIES)
         else:
             return False
         return True
 
-    def _wait(self, job: ActiveJob, code: StatusCode, message: str) -> None:
+    def _wait(self, job: ActiveJob, code: StatusCode, message: str | None = None) -> None:
+        message = message or TABLE[code].message
         if job.code is not code:
             self._decide(job, Decision(job_id=job.id, path=(code,), message=message, cause=message))
         elif job.message != message and _NO_SPACE in {(job.message or "")[: len(_NO_SPACE)], message[: len(_NO_SPACE)]}:
@@ -345,8 +345,7 @@ class _Look:
         if self._is_starved(job):
             # Another code would begin its waiting anew.
             code = job.code
-        what = "database workers" if code is StatusCode.WAITING_ON_DB_WORKERS else "workers"
-        self._wait(job, code, f"Waiting on available {what}")
+        self._wait(job, code)
 
     def _start_one(self, job: ActiveJob) -> None:
         if self._world.draining:
@@ -358,7 +357,13 @@ class _Look:
         effect = None if self._inputs_are_moving(job) else EffectKind.PREPARE
         self._decide(
             job,
-            Decision(job_id=job.id, path=(StatusCode.PREPARING,), message="Preparing", cause="its turn", effect=effect),
+            Decision(
+                job_id=job.id,
+                path=(StatusCode.PREPARING,),
+                message=TABLE[StatusCode.PREPARING].message,
+                cause="its turn",
+                effect=effect,
+            ),
         )
 
     # 6. Time hidden where it can be: the next ones get their code and their container while they wait.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from types import MappingProxyType
+from typing import TypedDict, Unpack
 
 from jobrunner_cli.engine.errors import IllegalTransitionError
 
@@ -81,8 +82,14 @@ class CodeEntry:
     legend: Legend
     #: who takes a job out of it
     mover: Mover
+    #: its name for people
+    word: str
+    #: the same in a word or two, for lists where every column counts
+    short: str
     #: when a job has it, in a few words for people
     meaning: str
+    #: the message of a job with it of which there is no more to say; other programs match some of these
+    message: str
     #: the codes that may directly follow
     successors: frozenset[StatusCode]
 
@@ -119,36 +126,90 @@ _FROM_RUNNING = _ENDED_FROM_OUTSIDE | {_C.WAITING_ON_REBOOT, _C.WAITING_DB_MAINT
 _VERDICTS = frozenset({_C.SUCCEEDED, _C.NONZERO_EXIT, _C.UNMATCHED_PATTERNS})
 
 
+class _Told(TypedDict, total=False):
+    """How a code is told, as far as that is not its value with blanks: see CodeEntry."""
+
+    word: str
+    short: str
+    message: str
+
+
 def _entry(
-    code: StatusCode, state: State, legend: Legend, mover: Mover, meaning: str, successors: Iterable[StatusCode]
+    code: StatusCode,
+    state: State,
+    legend: Legend,
+    mover: Mover,
+    meaning: str,
+    successors: Iterable[StatusCode],
+    told: _Told,
 ) -> tuple[StatusCode, CodeEntry]:
-    following = frozenset(successors) - {code}
-    return code, CodeEntry(code=code, state=state, legend=legend, mover=mover, meaning=meaning, successors=following)
+    value = code.value.replace("_", " ")
+    word = told.get("word", value)
+    return code, CodeEntry(
+        code=code,
+        state=state,
+        legend=legend,
+        mover=mover,
+        word=word,
+        short=told.get("short", word),
+        meaning=meaning,
+        message=told.get("message", value.capitalize()),
+        successors=frozenset(successors) - {code},
+    )
 
 
-def _pending(code: StatusCode, legend: Legend, meaning: str, *more: StatusCode) -> tuple[StatusCode, CodeEntry]:
-    return _entry(code, State.PENDING, legend, Mover.SCHEDULER, meaning, _FROM_PENDING | set(more))
+def _pending(
+    code: StatusCode, legend: Legend, meaning: str, *more: StatusCode, **told: Unpack[_Told]
+) -> tuple[StatusCode, CodeEntry]:
+    return _entry(code, State.PENDING, legend, Mover.SCHEDULER, meaning, _FROM_PENDING | set(more), told)
 
 
-def _running(code: StatusCode, mover: Mover, meaning: str, *following: StatusCode) -> tuple[StatusCode, CodeEntry]:
-    return _entry(code, State.RUNNING, Legend.HAPPY, mover, meaning, _FROM_RUNNING | set(following))
+def _running(
+    code: StatusCode, mover: Mover, meaning: str, *following: StatusCode, **told: Unpack[_Told]
+) -> tuple[StatusCode, CodeEntry]:
+    return _entry(code, State.RUNNING, Legend.HAPPY, mover, meaning, _FROM_RUNNING | set(following), told)
 
 
-def _failed(code: StatusCode, meaning: str, *following: StatusCode) -> tuple[StatusCode, CodeEntry]:
+def _succeeded(code: StatusCode, meaning: str, **told: Unpack[_Told]) -> tuple[StatusCode, CodeEntry]:
+    return _entry(code, State.SUCCEEDED, Legend.HAPPY, Mover.NOBODY, meaning, (), told)
+
+
+def _failed(
+    code: StatusCode, meaning: str, *following: StatusCode, **told: Unpack[_Told]
+) -> tuple[StatusCode, CodeEntry]:
     mover = Mover.OPERATOR if following else Mover.NOBODY
-    return _entry(code, State.FAILED, Legend.ERROR, mover, meaning, following)
+    return _entry(code, State.FAILED, Legend.ERROR, mover, meaning, following, told)
 
 
 #: The table itself, in the order in which a job meets the codes.
 TABLE: Mapping[StatusCode, CodeEntry] = MappingProxyType(
     dict(
         (
-            _pending(_C.CREATED, Legend.HAPPY, "nothing has looked at it yet", _C.STALE_CODELISTS, _C.SUCCEEDED),
-            _pending(_C.WAITING_ON_DEPENDENCIES, Legend.HAPPY, "a job it needs is not finished"),
-            _pending(_C.WAITING_ON_WORKERS, Legend.BLOCKED, "no worker is free"),
-            _pending(_C.WAITING_ON_DB_WORKERS, Legend.BLOCKED, "no database worker is free"),
-            _pending(_C.WAITING_ON_REBOOT, Legend.BLOCKED, "put back, to be started over"),
-            _pending(_C.WAITING_DB_MAINTENANCE, Legend.BLOCKED, "the database is under maintenance"),
+            _pending(
+                _C.CREATED, Legend.HAPPY, "nothing has looked at it yet", _C.STALE_CODELISTS, _C.SUCCEEDED,
+                short="new",
+            ),
+            _pending(
+                _C.WAITING_ON_DEPENDENCIES, Legend.HAPPY, "a job it needs is not finished",
+                word="waiting",
+            ),
+            _pending(
+                _C.WAITING_ON_WORKERS, Legend.BLOCKED, "no worker is free",
+                word="waiting for a worker", short="no worker", message="Waiting on available workers",
+            ),
+            _pending(
+                _C.WAITING_ON_DB_WORKERS, Legend.BLOCKED, "no database worker is free",
+                word="waiting for a database worker", short="no db worker",
+                message="Waiting on available database workers",
+            ),
+            _pending(
+                _C.WAITING_ON_REBOOT, Legend.BLOCKED, "put back, to be started over",
+                word="to be started over", short="start over",
+            ),
+            _pending(
+                _C.WAITING_DB_MAINTENANCE, Legend.BLOCKED, "the database is under maintenance",
+                word="database maintenance", short="maintenance", message="Waiting for database maintenance to finish",
+            ),
             _pending(_C.WAITING_PAUSED, Legend.BLOCKED, "the backend, the workspace or the job is paused"),
             _running(_C.PREPARING, Mover.EFFECT, "code and inputs are being laid out", _C.PREPARED, _C.EXECUTING),
             _running(_C.PREPARED, Mover.EFFECT, "laid out, about to start", _C.EXECUTING),
@@ -156,17 +217,24 @@ TABLE: Mapping[StatusCode, CodeEntry] = MappingProxyType(
             _running(_C.EXECUTED, Mover.EFFECT, "the command has ended", _C.FINALIZING),
             _running(_C.FINALIZING, Mover.EFFECT, "outputs and logs are being stored", _C.FINALIZED, *_VERDICTS),
             _running(_C.FINALIZED, Mover.EFFECT, "stored, about to be recorded", *_VERDICTS),
-            _entry(_C.SUCCEEDED, State.SUCCEEDED, Legend.HAPPY, Mover.NOBODY, "done", ()),
-            _failed(_C.DEPENDENCY_FAILED, "a job it needs failed"),
-            _failed(_C.NONZERO_EXIT, "the command exited with an error"),
-            _failed(_C.UNMATCHED_PATTERNS, "an output pattern matched nothing"),
-            _failed(_C.STALE_CODELISTS, "the study's codelists are out of date"),
-            _failed(_C.INTERNAL_ERROR, "the platform failed, or the request made no sense", _C.EXECUTED),
-            _failed(_C.CANCELLED_BY_USER, "the user cancelled it"),
-            _failed(_C.KILLED_BY_ADMIN, "an operator killed it"),
+            _succeeded(_C.SUCCEEDED, "done", message="Completed successfully"),
+            _failed(
+                _C.DEPENDENCY_FAILED, "a job it needs failed",
+                short="needs failed", message="Not starting as dependency failed",
+            ),
+            _failed(_C.NONZERO_EXIT, "the command exited with an error", short="exit error"),
+            _failed(_C.UNMATCHED_PATTERNS, "an output pattern matched nothing", short="unmatched"),
+            _failed(_C.STALE_CODELISTS, "the study's codelists are out of date", short="codelists"),
+            _failed(
+                _C.INTERNAL_ERROR, "the platform failed, or the request made no sense", _C.EXECUTED, short="internal"
+            ),
+            _failed(
+                _C.CANCELLED_BY_USER, "the user cancelled it", short="cancelled", message="Cancelled by user"
+            ),
+            _failed(_C.KILLED_BY_ADMIN, "an operator killed it", short="killed", message="Killed by an administrator"),
         )
     )
-)
+)  # fmt: skip
 
 #: Codes of jobs that are not finished.
 ACTIVE_CODES: frozenset[StatusCode] = frozenset(
@@ -180,6 +248,13 @@ KEPT_CODES: frozenset[StatusCode] = frozenset({_C.INTERNAL_ERROR, _C.KILLED_BY_A
 def state_of(code: StatusCode) -> State:
     """The coarse state of a code."""
     return TABLE[code].state
+
+
+def says_more(code: StatusCode, message: str | None) -> str:
+    """The first line of a job's message if it says more than the words for its code do, else an empty text."""
+    first = (message or "").partition("\n")[0]
+    entry = TABLE[code]
+    return "" if first.lower() in {code.value.replace("_", " "), entry.word, entry.message.lower()} else first
 
 
 def is_legal(before: StatusCode, after: StatusCode) -> bool:

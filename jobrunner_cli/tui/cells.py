@@ -11,27 +11,12 @@ from rich.segment import Segment
 from rich.style import Style
 
 from jobrunner_cli import output, theme
-from jobrunner_cli.engine.states import TABLE, State, StatusCode
+from jobrunner_cli.engine.states import TABLE, State, StatusCode, says_more
 from jobrunner_cli.engine.store.overview import Brief
 from jobrunner_cli.tui.listing import Grouping, Head
 
-#: The state's few words, in a list where every column counts.
-_SHORT_WORDS = {
-    StatusCode.CREATED: "new",
-    StatusCode.WAITING_ON_WORKERS: "no worker",
-    StatusCode.WAITING_ON_DB_WORKERS: "no db worker",
-    StatusCode.WAITING_ON_REBOOT: "start over",
-    StatusCode.WAITING_DB_MAINTENANCE: "maintenance",
-    StatusCode.DEPENDENCY_FAILED: "needs failed",
-    StatusCode.NONZERO_EXIT: "exit error",
-    StatusCode.UNMATCHED_PATTERNS: "unmatched",
-    StatusCode.STALE_CODELISTS: "codelists",
-    StatusCode.INTERNAL_ERROR: "internal",
-    StatusCode.CANCELLED_BY_USER: "cancelled",
-    StatusCode.KILLED_BY_ADMIN: "killed",
-}
 #: A glyph and the longest word, with a blank on either side.
-_STATE_WIDTH = 4 + max(len(text) for text in _SHORT_WORDS.values())
+_STATE_WIDTH = 4 + max(len(entry.short) for entry in TABLE.values())
 _MARK, _AGE, _TIME, _CPU, _MEMORY, _ID = 2, 4, 7, 5, 6, 8
 _LEAST_MESSAGE = 16
 _MOST_NAME = 46
@@ -107,16 +92,11 @@ def chip(code: StatusCode) -> Style:
     return Style(color=found.text, bgcolor=found.background, bold=TABLE[code].state is State.RUNNING)
 
 
-def short_word(code: StatusCode) -> str:
-    """A word or two for a code."""
-    return _SHORT_WORDS.get(code, theme.word(code))
-
-
 def job_line(
     job: Brief, columns: Columns, looks: Looks, usage: Mapping[str, Any], *, marked: bool, paused: bool, now: float
 ) -> list[Segment]:
     """The pieces of a job's line."""
-    state = f" {theme.glyph(job.code)} {short_word(job.code)}"
+    state = f" {theme.glyph(job.code)} {theme.short_word(job.code)}"
     running = TABLE[job.code].state is State.RUNNING
     pieces = [
         Segment("▌ " if marked else "  ", looks.mark),
@@ -136,7 +116,7 @@ def job_line(
     if columns.identifier:
         pieces.append(Segment(f" {_left(job.id, columns.identifier, mark='')}", looks.dim))
     if columns.message:
-        first = output.one_line(_message(job))
+        first = output.one_line(says_more(job.code, job.message))
         pieces.append(Segment(f" {_left(first, columns.message)}", looks.dim))
     return pieces
 
@@ -208,13 +188,6 @@ def run_time(job: Brief, now: float) -> str:
         return ""
     text = output.duration((job.completed_at or now) - job.started_at)
     return text if len(text) <= _TIME else text.partition(" ")[0]
-
-
-def _message(job: Brief) -> str:
-    """The first line of what is said of a job, unless its state says the same."""
-    first = job.message.partition("\n")[0]
-    said_already = {job.code.value.replace("_", " "), "completed successfully"}
-    return "" if first.lower() in said_already else first
 
 
 def _number(value: object, unit: str) -> str:

@@ -18,7 +18,7 @@ from jobrunner_cli import output, theme
 from jobrunner_cli.engine.operations import Operation, Step
 from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.tui.boxes import Box
-from jobrunner_cli.tui.cells import chip, short_word
+from jobrunner_cli.tui.cells import chip
 from jobrunner_cli.tui.deeds import Outlined
 from jobrunner_cli.tui.registry import ENTRIES, Group, Keys, shown_key
 
@@ -122,7 +122,7 @@ def _steps_text(steps: Sequence[Step], screen_width: int) -> Text:
 
 
 def _append_job(text: Text, code: StatusCode, name: str, job_id: str) -> None:
-    text.append(f" {theme.glyph(code)} {short_word(code)} ", chip(code))
+    text.append(f" {theme.glyph(code)} {theme.short_word(code)} ", chip(code))
     text.append(f" {output.one_line(name)}", "bold")
     text.append(f"  {job_id}\n", "dim")
 
@@ -200,7 +200,7 @@ def help_text(keys: Keys, *, read_only: bool) -> Text:
     text.append("Legend\n", "bold")
     for code, described in TABLE.items():
         text.append(" " * 2)
-        text.append(f" {theme.glyph(code)} {short_word(code):<14}", chip(code))
+        text.append(f" {theme.glyph(code)} {theme.short_word(code):<14}", chip(code))
         text.append(f"  {described.meaning}\n")
     text.append(
         "\nA filter is words that a job's workspace, action, id, request, state or message has to have; "

@@ -13,6 +13,7 @@ from jobrunner_cli.engine.states import (
     StatusCode,
     is_legal,
     require_legal,
+    says_more,
     state_of,
     time_effects,
 )
@@ -55,6 +56,33 @@ def test_every_pair_of_codes_is_legal_exactly_if_it_is_an_edge(before, after):
     else:
         with pytest.raises(IllegalTransitionError):
             require_legal([before, after])
+
+
+def test_codes_are_told_apart_by_their_words():
+    for words in ([entry.word for entry in TABLE.values()], [entry.short for entry in TABLE.values()]):
+        assert len(set(words)) == len(TABLE)
+        assert not [word for word in words if "_" in word]
+    assert max(len(entry.short) for entry in TABLE.values()) <= 12
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "more"),
+    [
+        (C.WAITING_ON_WORKERS, "Waiting on available workers", ""),
+        (C.WAITING_ON_WORKERS, "Waiting for space: 1 GiB free", "Waiting for space: 1 GiB free"),
+        (C.WAITING_DB_MAINTENANCE, "Waiting for database maintenance to finish", ""),
+        (C.WAITING_ON_DEPENDENCIES, "Waiting on dependencies", ""),
+        (C.DEPENDENCY_FAILED, "Not starting as dependency failed", ""),
+        (C.KILLED_BY_ADMIN, "Killed by an administrator", ""),
+        (C.EXECUTING, "Executing", ""),
+        (C.SUCCEEDED, "Completed successfully", ""),
+        (C.SUCCEEDED, "Completed successfully, but 1 file was held back\nmore", "Completed successfully, but 1 file was held back"),
+        (C.NONZERO_EXIT, "nonzero exit", ""),
+        (C.CREATED, None, ""),
+    ],
+)  # fmt: skip
+def test_a_message_is_told_where_it_says_more_than_the_code(code, message, more):
+    assert says_more(code, message) == more
 
 
 DIAGRAM = """

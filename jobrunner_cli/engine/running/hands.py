@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.endings import CANCELLED_MESSAGE, KILLED_MESSAGE
 from jobrunner_cli.engine.running.definitions import define, outline
 from jobrunner_cli.engine.running.pools import Pool
 from jobrunner_cli.engine.running.tracks import EffectDone, Track, is_as_made
+from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.engine.work import EffectKind, InputFile, IntentKind
 
 if TYPE_CHECKING:
@@ -96,10 +96,12 @@ class Hands:
                     outline(job, self._settings), outcome, last=last, history=history, tally=tally
                 )
             case EffectKind.TERMINATE:
-                message = KILLED_MESSAGE if track.cause == IntentKind.KILL.value else CANCELLED_MESSAGE
+                killed = track.cause == IntentKind.KILL.value
+                message = TABLE[StatusCode.KILLED_BY_ADMIN if killed else StatusCode.CANCELLED_BY_USER].message
                 return lambda: effects.terminate(outline(job, self._settings), message, keep=False)
             case EffectKind.STOP:
-                return lambda: effects.terminate(outline(job, self._settings), KILLED_MESSAGE, keep=True)
+                message = TABLE[StatusCode.KILLED_BY_ADMIN].message
+                return lambda: effects.terminate(outline(job, self._settings), message, keep=True)
             case EffectKind.HALT:
                 cause = track.cause
                 return lambda: effects.halt(outline(job, self._settings), cause)

@@ -11,7 +11,7 @@ from jobrunner_cli.engine.errors import (
     ExecutorUnavailableError,
     JobrunnerError,
 )
-from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Intent, IntentKind, Lost
 
 _FIRST_WAIT = 0.5
@@ -39,9 +39,16 @@ def after_success(job: ActiveJob, kind: EffectKind, cause: str) -> Decision | No
     """The decision after an effect without a result of its own; None if the next look decides."""
     match kind:
         case EffectKind.PREPARE:
-            return Decision(job_id=job.id, path=(StatusCode.PREPARED,), message="Prepared", cause="laid out")
+            return Decision(
+                job_id=job.id, path=(StatusCode.PREPARED,), message=TABLE[StatusCode.PREPARED].message, cause="laid out"
+            )
         case EffectKind.START:
-            return Decision(job_id=job.id, path=(StatusCode.EXECUTING,), message="Executing", cause="started")
+            return Decision(
+                job_id=job.id,
+                path=(StatusCode.EXECUTING,),
+                message=TABLE[StatusCode.EXECUTING].message,
+                cause="started",
+            )
         case EffectKind.TERMINATE | EffectKind.STOP:
             return ended_by(job, _wish(job, kind), effect=None)
         case EffectKind.RESET:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from jobrunner_cli.engine.jobfiles.matching import Matched
-from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.engine.work import (
     ContainerDetail,
     JobDefinition,
@@ -87,9 +87,9 @@ def _verdict(
     held_back = sum(1 for output in outputs if output.excluded)
     if held_back:
         files = "1 file was" if held_back == 1 else f"{held_back} files were"
-        message = f"Completed successfully, but {files} held back from the medium privacy store"
+        message = f"{TABLE[StatusCode.SUCCEEDED].message}, but {files} held back from the medium privacy store"
         return StatusCode.SUCCEEDED, message, "the log and the .txt file in place of each say why"
-    return StatusCode.SUCCEEDED, "Completed successfully", None
+    return StatusCode.SUCCEEDED, TABLE[StatusCode.SUCCEEDED].message, None
 
 
 def _reason(job: JobDefinition, detail: ContainerDetail, exit_code: int) -> str:

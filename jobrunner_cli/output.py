@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jobrunner_cli.engine.forms import spoken_duration
+
 if TYPE_CHECKING:
     from jobrunner_cli.engine.states import StatusCode
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _GAP = "  "
 #: A text that is cut to less than this says nothing any more.
 _LEAST = 8
@@ -309,14 +310,7 @@ def ago(timestamp: float | None, now: float | None = None) -> str:
 
 def duration(seconds: float) -> str:
     """A length of time as people say it."""
-    whole = max(0, int(seconds))
-    if whole < _MINUTE:
-        return f"{whole}s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
-    if whole < _DAY:
-        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
-    return f"{whole // _DAY}d {whole % _DAY // _HOUR}h"
+    return spoken_duration(seconds)
 
 
 def size(count: float) -> str:

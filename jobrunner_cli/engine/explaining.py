@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from jobrunner_cli.engine.foreseeing import RunTimes, in_order, run_time_left
+from jobrunner_cli.engine.forms import spoken_duration
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
 from jobrunner_cli.engine.states import TABLE, State, StatusCode
 from jobrunner_cli.engine.work import ActiveJob, quote_names
@@ -136,7 +137,7 @@ def _progress(job: ActiveJob, world: World, run_times: RunTimes | None) -> str:
     """For how long a running job is where it is, and how long that may still take; nothing without `run_times`."""
     if run_times is None:
         return ""
-    text = f", for {_duration(world.now - job.code_since)}"
+    text = f", for {spoken_duration(world.now - job.code_since)}"
     left = run_time_left(job, world, run_times.get((job.workspace, job.action)))
     if left is None or job.code is not StatusCode.EXECUTING:
         return text
@@ -146,8 +147,8 @@ def _progress(job: ActiveJob, world: World, run_times: RunTimes | None) -> str:
 def _left_words(left: float, typical: float) -> str:
     """How long a command may still run, in seconds, of the `typical` ones."""
     if left <= 0:
-        return f"longer than this action usually takes ({_duration(typical)})"
-    return f"going by its last runs, about {_duration(left)} are left"
+        return f"longer than this action usually takes ({spoken_duration(typical)})"
+    return f"going by its last runs, about {spoken_duration(left)} are left"
 
 
 def _links(chain: Sequence[ActiveJob]) -> list[str]:
@@ -217,7 +218,7 @@ def _place_in(queue: Sequence[ActiveJob], job: ActiveJob) -> int:
 
 def running_words(job: ActiveJob, world: World, typical: float | None) -> str:
     """What a running job does, since when, and how long that may still take (`typical`: seconds for the whole run)."""
-    since = _duration(world.now - job.code_since)
+    since = spoken_duration(world.now - job.code_since)
     text = f"it runs: {TABLE[job.code].meaning}, for {since}"
     left = run_time_left(job, world, typical)
     if left is None or job.code is not StatusCode.EXECUTING:
@@ -233,17 +234,9 @@ def _names(jobs: Sequence[ActiveJob], now: float | None = None) -> str:
     """The first of these jobs, each with how long it is where it is, if the time is given."""
     names = [f"{job.workspace}/{job.action}" for job in jobs]
     if now is not None:
-        names = [f"{name} ({_duration(now - job.code_since)})" for name, job in zip(names, jobs, strict=True)]
+        names = [f"{name} ({spoken_duration(now - job.code_since)})" for name, job in zip(names, jobs, strict=True)]
     return quote_names(names, most=5)
 
 
 def _units(weight: Fraction) -> str:
     return str(int(weight)) if weight.denominator == 1 else f"{float(weight):g}"
-
-
-def _duration(seconds: float) -> str:
-    whole = max(0, int(seconds))
-    for size, unit, smaller_size, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if whole >= size:
-            return f"{whole // size}{unit} {whole % size // smaller_size}{smaller}"
-    return f"{whole}s"

@@ -1,4 +1,4 @@
-"""The forms that the values of settings have: from a text to a value, and what to say of one that does not fit."""
+"""The forms that values have as text: from a text to a value, what to say of one that does not fit, and back."""
 
 from __future__ import annotations
 
@@ -144,6 +144,18 @@ def format_duration(seconds: float) -> str:
         if seconds % _DURATIONS[unit] == 0:
             return f"{seconds / _DURATIONS[unit]:.0f}{unit}"
     return f"{seconds:.12g}s"
+
+
+def spoken_duration(seconds: float) -> str:
+    """A length of time as people say it, in its two largest units: `12s`, `5m 03s`, `3h 10m`, `2d 4h`."""
+    whole = max(0, int(seconds))
+    if whole < _DURATIONS["m"]:
+        return f"{whole}s"
+    if whole < _DURATIONS["h"]:
+        return f"{whole // _DURATIONS['m']}m {whole % _DURATIONS['m']:02}s"
+    if whole < _DURATIONS["d"]:
+        return f"{whole // _DURATIONS['h']}h {whole % _DURATIONS['h'] // _DURATIONS['m']:02}m"
+    return f"{whole // _DURATIONS['d']}d {whole % _DURATIONS['d'] // _DURATIONS['h']}h"
 
 
 def format_size(size: int) -> str:

@@ -185,7 +185,7 @@ def test_watching_on_a_terminal_repaints_and_gives_the_screen_back(table: Connec
 
 def test_why_tells_what_a_running_job_does_and_why_an_ended_one_ended(table: Connection):
     running = jobrunner("jobs", "why", "running").stdout
-    assert "it runs: the command runs, for 1h 0m; going by its last runs, about 29m" in running
+    assert "it runs: the command runs, for 1h 00m; going by its last runs, about 29m" in running
     assert "no runner is at work" in running
     failed = json.loads(jobrunner("jobs", "why", "failed", "--json").stdout)
     assert failed["reasons"][0]["text"] == "it ended: the command exited with an error"

@@ -75,11 +75,11 @@ def test_how_long_those_run_that_hold_a_job_up_is_told_where_run_times_are_given
     ]
     world = make_world(now=1000.0, max_workers=1)
     (unknown,) = reasons_of(jobs[1], jobs, world, {})
-    assert unknown.text == "it needs a (a), which is executing, for 1m 0s"
+    assert unknown.text == "it needs a (a), which is executing, for 1m 00s"
     (known,) = reasons_of(jobs[1], jobs, world, {("ws", "a"): 90.0})
-    assert known.text == "it needs a (a), which is executing, for 1m 0s; going by its last runs, about 30s are left"
+    assert known.text == "it needs a (a), which is executing, for 1m 00s; going by its last runs, about 30s are left"
     (slots,) = reasons_of(jobs[2], jobs, world, {})
-    assert slots.text == "it needs 1 of 1 worker slots, and 1 is used by ws/a (1m 0s)"
+    assert slots.text == "it needs 1 of 1 worker slots, and 1 is used by ws/a (1m 00s)"
 
 
 def test_fair_shares_and_databases_count_for_the_place_in_the_queue():
@@ -167,5 +167,5 @@ def test_running_job_tells_how_long_it_may_still_take():
     job = make_job("a", C.EXECUTING, code_since=960.0)
     world = make_world()
     assert running_words(job, world, None) == "it runs: the command runs, for 40s"
-    assert running_words(job, world, 100.0).endswith("about 1m 0s are left")
+    assert running_words(job, world, 100.0).endswith("about 1m 00s are left")
     assert running_words(job, world, 30.0).endswith("longer than this action usually takes (30s)")

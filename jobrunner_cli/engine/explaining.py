@@ -26,6 +26,9 @@ class Reason:
     change: str
     #: the jobs that have to move for it
     job_ids: tuple[str, ...] = ()
+    #: the one of them that is to be looked at first: the one at the end of a chain, the next one in the queue, the one
+    #: that holds its slots for the longest time
+    cause: str | None = None
 
 
 def explain(job: ActiveJob, jobs: Sequence[ActiveJob], world: World) -> list[str]:
@@ -180,6 +183,7 @@ def _capacity_reasons(
                     + _names(holders, None if run_times is None else world.now),
                     change=f"it can start when enough of these have ended; {setting} says how many slots there are",
                     job_ids=tuple(other.id for other in holders),
+                    cause=min(holders, key=lambda other: (other.code_since, other.id)).id,
                 )
             )
     if job.code in WAITS_FOR_CAPACITY:
@@ -200,6 +204,7 @@ def _place(job: ActiveJob, queue: Sequence[ActiveJob], *, alone: bool) -> list[R
             text=f"it is number {place + 1} of {len(queue)} in the queue; before it: {_names(ahead)}",
             change="those start first: workspaces that run less, then database jobs, then older ones",
             job_ids=tuple(other.id for other in ahead),
+            cause=ahead[0].id,
         )
     ]
 

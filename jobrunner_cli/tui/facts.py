@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from jobrunner_cli.engine.neighbours import Neighbourhood, neighbourhood
 from jobrunner_cli.engine.output_files import OutputFile, output_files
 from jobrunner_cli.engine.running.log_reading import last_words, stored_log
-from jobrunner_cli.engine.running.reasons import account, culprit, reasons
+from jobrunner_cli.engine.running.reasons import account, culprit
 from jobrunner_cli.engine.service.usage import recorded_usage
-from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, State, StatusCode, state_of
+from jobrunner_cli.engine.states import KEPT_CODES, StatusCode
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.run_times import usual_run_times
 from jobrunner_cli.log_text import in_short
 
 if TYPE_CHECKING:
+    from jobrunner_cli.engine.running.reasons import Account
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.database import Database
     from jobrunner_cli.engine.store.models import HistoryEntry, Job
@@ -32,7 +33,7 @@ class Facts:
     outcome: Outcome | None
     #: why it waits, or which job's failure ended it, one reason a line
     reasons: tuple[str, ...]
-    #: the job that has to move first for it, or whose failure ended it
+    #: the job to look at first: the one that has to move for it, or whose failure ended it
     cause: str | None
     #: seconds until it may start, going by earlier runs; None where nobody can tell
     expected_start: float | None
@@ -67,13 +68,13 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
     outcome = queries.result_of(conn, job.id)
     latest = queries.last_recorded_outputs(conn, job.workspace, job.action) if job.outputs else None
     left = JobDirectory.of(settings.high_privacy_volume_dir, job.id).root
-    reasons, cause, expected_start = _reasons(settings, database, job)
+    told = account(settings, database, job)
     return Facts(
         job=job,
         outcome=outcome,
-        reasons=reasons,
-        cause=cause,
-        expected_start=expected_start,
+        reasons=_why(told, job.status_code),
+        cause=told.cause,
+        expected_start=told.expected_start,
         usual=usual_run_times(conn, [(job.workspace, job.action)]).get((job.workspace, job.action)),
         history=tuple(queries.history_of(conn, job.id)),
         awaited=tuple((one.id, f"{one.workspace}/{one.action}", one.status_code) for one in awaited.values()),
@@ -88,15 +89,11 @@ def gather(settings: Settings, database: Database, job_id: str) -> Facts | None:
     )
 
 
-def _reasons(settings: Settings, database: Database, job: Job) -> tuple[tuple[str, ...], str | None, float | None]:
-    """Why it is where it is, a reason a line; the job that is the cause; and when it may start.
+def _why(told: Account, code: StatusCode) -> tuple[str, ...]:
+    """Why it is where it is, a reason a line.
 
     What would change it is said of a failure that came from another job: of what waits, the reasons say it.
     """
-    ended = job.status_code not in ACTIVE_CODES
-    if state_of(job.status_code) is not State.PENDING and job.status_code is not StatusCode.DEPENDENCY_FAILED:
-        return tuple(reasons(settings, database, job)), None, None
-    told = account(settings, database, job)
-    lines = [line for each in told.reasons for line in ((each.text, each.change) if ended else (each.text,))]
-    causes = [each.job_ids[-1] for each in told.reasons if each.job_ids]
-    return tuple(lines), next(iter(causes), None), told.expected_start
+    if code is StatusCode.DEPENDENCY_FAILED:
+        return tuple(line for each in told.reasons for line in (each.text, each.change))
+    return tuple(each.text for each in told.obstacles)

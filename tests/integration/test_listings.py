@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -219,9 +220,25 @@ def test_waiting_job_says_why_and_that_nobody_is_at_work(workdir: Path):
     view = json.loads(jobrunner("jobs", "show", "ws/second", "--json").stdout)
     assert view["dependencies"] == [{"id": "first00000000000", "action": "first", "status_code": "created"}]
     assert view["why"] == [
-        "it needs first (first00000000000), which waits: nothing has looked at it yet",
         f"no runner is at work on {workdir}: jobrunner run starts one",
+        "it needs first (first00000000000), which waits: nothing has looked at it yet",
     ]
+
+
+def test_show_and_why_give_the_same_reasons_in_the_same_order(workdir: Path):
+    new_database(
+        workdir,
+        make_job("first00000000000", action="first"),
+        make_job("second0000000000", StatusCode.EXECUTING, action="second"),
+        make_job("third00000000000", StatusCode.WAITING_ON_DEPENDENCIES, action="third", wait_for_job_ids=("second0000000000",)),
+    ).close()  # fmt: skip
+    for name in ("first", "third"):
+        shown = json.loads(jobrunner("jobs", "show", f"ws/{name}", "--json").stdout)["why"]
+        told = json.loads(jobrunner("jobs", "why", f"ws/{name}", "--json").stdout)["reasons"]
+        assert len(shown) == 2
+        assert shown[0] == told[0]["text"]
+        # It may be a second later.
+        assert re.sub(r"for \d.*", "", shown[1]) == re.sub(r"for \d.*", "", told[1]["text"])
 
 
 @pytest.mark.parametrize("code", list(TABLE), ids=lambda code: code.value)

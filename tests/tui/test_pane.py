@@ -194,7 +194,7 @@ def test_one_key_goes_to_the_job_that_holds_it_up(workdir: Path, narrowed: bool)
 
 def test_what_has_no_room_in_a_line_goes_on_in_its_column(workdir: Path):
     async def test(view: View) -> None:
-        await view.shows("why       it needs extract (cccc)")
+        await view.shows("why       no runner is at work on", "it needs extract (cccc)")
         lines = view.text().splitlines()
         first = next(n for n, line in enumerate(lines) if line.startswith(" why "))
         assert lines[first + 1].startswith(" " * 11)

@@ -26,7 +26,7 @@ def test_chain_is_followed_to_the_job_that_really_blocks():
     (reason,) = reasons_of(jobs[2], jobs, make_world())
     assert reason.text == "it needs b (b), which needs a (a), which is executing"
     assert reason.change == "it can start when ws/a (a) has succeeded"
-    assert reason.job_ids == ("b", "a")
+    assert (reason.job_ids, reason.cause) == (("b", "a"), "a")
 
 
 def test_reason_of_the_job_at_the_end_of_the_chain_is_given():
@@ -59,6 +59,20 @@ def test_slots_are_told_with_those_who_hold_them_and_the_place_in_the_queue():
     assert queue.text == "it is number 2 of 2 in the queue; before it: ws/y"
     (_, first) = reasons_of(jobs[1], jobs, make_world(max_workers=2))
     assert first.text == "it is the next of 2 in the queue"
+
+
+def test_the_job_to_look_at_is_who_has_held_a_slot_for_longest_or_is_next():
+    jobs = [
+        make_job("u", C.EXECUTING, code_since=500.0),
+        make_job("v", C.EXECUTING, code_since=400.0),
+        make_job("w", C.EXECUTING, code_since=600.0),
+        *(make_job(name, WAITING, created_at=n) for n, name in enumerate("abc", start=1)),
+    ]
+    slots, queue = reasons_of(jobs[-1], jobs, make_world(max_workers=3))
+    assert (slots.job_ids, slots.cause) == (("u", "v", "w"), "v")
+    assert (queue.job_ids, queue.cause) == (("a", "b"), "a")
+    (paused,) = reasons_of(jobs[-1], jobs, make_world(max_workers=3, paused_since="noon"))
+    assert paused.cause is None
 
 
 def test_job_that_is_to_be_started_over_says_why():

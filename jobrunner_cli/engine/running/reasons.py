@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.explaining import Reason, before_it, explain, reasons_of, running_words
+from jobrunner_cli.engine.explaining import Reason, before_it, reasons_of, running_words
 from jobrunner_cli.engine.foreseeing import seconds_until_start
 from jobrunner_cli.engine.running.board import Board
 from jobrunner_cli.engine.running.log_reading import stored_log
@@ -29,11 +29,18 @@ class Account:
     """Why a job is where it is."""
 
     reasons: tuple[Reason, ...]
+    #: those of them that keep an unfinished job from going on
+    obstacles: tuple[Reason, ...] = ()
     #: its place among the jobs that wait for capacity, from 1, and how many those are
     place: int | None = None
     waiting: int | None = None
     #: seconds until it may start, going by the last runs of the actions before it; None where nobody can tell
     expected_start: float | None = None
+
+    @property
+    def cause(self) -> str | None:
+        """The job to look at first: the one that has to move for this one, or whose failure ended it."""
+        return next((each.cause for each in self.reasons if each.cause is not None), None)
 
 
 #: What a retry is not for: a study that has been mended.
@@ -41,15 +48,8 @@ _SAME_COMMIT = "at the same commit (jobrunner add-job takes the study as it is n
 
 
 def reasons(settings: Settings, database: Database, job: Job) -> list[str]:
-    """Why an unfinished job is where it is, one reason a line; nothing for a finished one."""
-    board = _board(settings, database)
-    view = board.view(job.id)
-    if view is None:
-        return []
-    found = explain(view, board.views(), board.world(None, draining=False))
-    if holder_pid(settings.runner_lock_path) is None:
-        found.append(_no_runner(settings).text)
-    return found
+    """What keeps an unfinished job from going on, one reason a line, as `account` has it; nothing for a finished one."""
+    return [each.text for each in account(settings, database, job).obstacles]
 
 
 def account(settings: Settings, database: Database, job: Job) -> Account:
@@ -60,21 +60,22 @@ def account(settings: Settings, database: Database, job: Job) -> Account:
         return Account(reasons=tuple(_end(settings, database, job)))
     views, world = board.views(), board.world(None, draining=False)
     run_times = usual_run_times(database.connection, {(other.workspace, other.action) for other in views})
-    if view.state is State.RUNNING:
-        text = running_words(view, world, run_times.get((view.workspace, view.action)))
-        found = [Reason(text=text, change=f"jobrunner jobs cancel {job.id} ends it")]
-    else:
-        found = reasons_of(view, views, world, run_times)
-        if not found and job.status_code is StatusCode.CREATED:
-            found = [Reason(text="nothing has looked at it yet", change="a runner does that")]
+    obstacles = reasons_of(view, views, world, run_times)
+    if not obstacles and view.code is StatusCode.CREATED:
+        obstacles = [Reason(text=TABLE[view.code].meaning, change="a runner does that")]
     absent = holder_pid(settings.runner_lock_path) is None
     if absent:
-        # What runs goes on without one for a while; nothing that waits does.
-        found.insert(len(found) if view.state is State.RUNNING else 0, _no_runner(settings))
+        # Without one nothing else can change.
+        obstacles.insert(0, _no_runner(settings))
+    does = []
+    if view.state is State.RUNNING:
+        text = running_words(view, world, run_times.get((view.workspace, view.action)))
+        does.append(Reason(text=text, change=f"jobrunner jobs cancel {job.id} ends it"))
     queue = [other for other in views if other.code in WAITS_FOR_CAPACITY]
     queued = view in queue
     return Account(
-        reasons=tuple(found),
+        reasons=(*does, *obstacles),
+        obstacles=tuple(obstacles),
         place=len(before_it(view, views, world)) + 1 if queued else None,
         waiting=len(queue) if queued else None,
         expected_start=None if absent else seconds_until_start(view, views, world, run_times),
@@ -113,6 +114,7 @@ def _end(settings: Settings, database: Database, job: Job) -> list[Reason]:
                     change=f"jobrunner jobs why {last.id} says more of that one; "
                     f"jobrunner jobs retry {last.id} {job.id} runs both again, {_SAME_COMMIT}",
                     job_ids=tuple(each.id for each in chain),
+                    cause=last.id,
                 )
             ]
     conn = database.connection

@@ -58,7 +58,6 @@ class LogPane(ScrollView, can_focus=True):
         self._search_from = 0
         #: which hit it is at, of how many there were when that was looked for
         self.found = (0, 0)
-        self.dropped = 0
 
     def watch_follows(self) -> None:
         """Tell who shows that."""
@@ -68,7 +67,7 @@ class LogPane(ScrollView, can_focus=True):
 
     def clear(self, note: str = "") -> None:
         """Show nothing but a note."""
-        self._lines, self.note, self._hit, self.dropped, self._widest = [], note, None, 0, 0
+        self._lines, self.note, self._hit, self._widest = [], note, None, 0
         self.found = (0, 0)
         self._summary = None
         self._measure(0)
@@ -84,22 +83,36 @@ class LogPane(ScrollView, can_focus=True):
         first = len(self._lines)
         if summary and self.follows:
             self.follows, self._summary = False, first
-        self._lines += [line[:_LONGEST] for line in lines]
-        excess = len(self._lines) - MOST_LINES
-        if excess > 0:
-            del self._lines[:excess]
-            self.dropped += excess
-            self._summary = None if self._summary is None else max(0, self._summary - excess)
-            self._hit, first = None, 0
+        # Of more lines than there may be, the first ones do not come at all.
+        fresh = [line[:_LONGEST] for line in lines[-MOST_LINES:]]
+        self._drop(first + len(fresh) - MOST_LINES)
+        first = len(self._lines)
+        self._lines += fresh
         if self.needle:
-            more = sum(self.needle in line.lower() for line in self._lines[first:])
+            more = sum(self.needle in line.lower() for line in fresh)
             self.found = (self.found[0], self.found[1] + more)
-        self._widest = max([self._widest, *(cell_len(line) for line in self._lines[first:])])
+        self._widest = max([self._widest, *(cell_len(line) for line in fresh)])
         self._measure(first)
         self._keep_to_the_end()
         self.refresh()
         if self.needle or not first:
             self.post_message(self.Changed())
+
+    def _drop(self, count: int) -> None:
+        """Let the oldest lines go; the others stay what they are, hits among them, and where they are on the screen."""
+        if count <= 0:
+            return
+        rows = self._starts[count] if count < len(self._starts) else self._rows
+        if self.needle:
+            gone = sum(self.needle in line.lower() for line in self._lines[:count])
+            self.found = (max(0, self.found[0] - gone), self.found[1] - gone)
+        del self._lines[:count]
+        self._starts = [start - rows for start in self._starts[count:]]
+        self._hit = None if self._hit is None or self._hit < count else self._hit - count
+        self._search_from = max(0, self._search_from - count)
+        self._summary = None if self._summary is None else max(0, self._summary - count)
+        if not self.follows:
+            self.scroll_to(y=max(0, self.scroll_offset.y - rows), animate=False, force=True, immediate=True)
 
     def say(self, note: str) -> None:
         """Show a note below the lines."""

@@ -166,5 +166,5 @@ class Pane(Vertical):
             number, count = log.found
             if number or not count:
                 return f" hit {number:,}/{count:,}" if count else " no hit"
-            return f" {count} hit{'' if count == 1 else 's'}"
+            return f" {count:,} hit{'' if count == 1 else 's'}"
         return " ↓ follows" if log.follows and log.lines else ""

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import changes
+from jobrunner_cli.tui.logfeed import MOST_LINES
 from jobrunner_cli.tui.pane import Tab
 from support.live_view import View, a_job, settings_at, watching
 from support.store import new_database
@@ -155,6 +156,38 @@ def test_hits_are_counted_and_those_far_to_the_right_are_brought_into_sight(work
         log.extend(["x" * 300 + "far away"])
         log.search("far away")
         await view.shows("far away", "hit 1/1")
+
+    watching(settings_at(workdir), test, first_job="bbbb", size=(100, 40))
+
+
+def test_hits_of_a_log_that_goes_on_are_those_of_the_lines_that_are_still_there(workdir: Path):
+    async def test(view: View) -> None:
+        log = view.main.pane.log_pane
+        await view.press("2")
+        await view.until(lambda: log.lines, "the log")
+        view.main.close_log()
+        log.clear()
+        # Every second line is a hit, and there are as many as there may be.
+        log.extend([f"{'even' if n % 2 == 0 else 'odd'} {n}" for n in range(MOST_LINES)])
+        await view.press("ctrl+f", *"even")
+        await view.shows("hit 1/10,000")
+        assert log.next_hit(1) == (2, 10_000)
+        assert log.next_hit(1) == (3, 10_000)
+        for n in range(MOST_LINES, MOST_LINES + 40, 10):
+            log.extend([f"{'even' if n < MOST_LINES + 20 else 'nothing'} {m}" for m in range(n, n + 10)])
+        # 20 even ones have gone, that at which it was among them, and 20 have come.
+        assert len(log.lines) == MOST_LINES
+        await view.shows("10,000 hits")
+        assert log.found == (0, sum("even" in line for line in log.lines))
+        # The one at which it is stays that, and stays in sight.
+        assert log.search("even 9000") == 1
+        top = log.lines[log.scroll_offset.y]
+        log.extend(["even 9000 again"] * 10)
+        assert log.found == (1, 11)
+        await view.shows("hit 1/11")
+        assert log.lines[log.scroll_offset.y] == top
+        log.extend([f"even {n}" for n in range(MOST_LINES + 5000)])
+        assert (len(log.lines), log.found) == (MOST_LINES, (0, 1))
 
     watching(settings_at(workdir), test, first_job="bbbb", size=(100, 40))
 

@@ -93,6 +93,7 @@ class LiveView(App[None]):
     def on_mount(self) -> None:
         """The theme that the user prefers, if the terminal can show it; and whoever ends the process gets the terminal back as it was."""
         if self._has_few_colours and "theme" not in self._preferences.said:
+            # As what it starts with, so that it is not remembered as if somebody had chosen it.
             self._preferences = replace(self._preferences, theme=_PLAIN_THEME)
         self.theme = self._preferences.theme
         # What the shell has left on the screen is drawn over.

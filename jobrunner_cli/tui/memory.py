@@ -27,7 +27,7 @@ def default_path() -> Path:
 def with_memory(preferences: Preferences, path: Path) -> Preferences:
     """The preferences, with what is remembered in place of what the user has said nothing about."""
     found = {name: value for name, value in _recalled(path).items() if name not in preferences.said}
-    return replace(preferences, **found)
+    return replace(preferences, **found, said=preferences.said | found.keys())
 
 
 def remember(path: Path, before: Preferences, now: Preferences) -> None:

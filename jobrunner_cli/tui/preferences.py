@@ -25,7 +25,7 @@ class Preferences:
     grouping: Grouping = Grouping.WORKSPACE
     sorting: Sorting = Sorting.ACTIVITY
     hide_finished: bool = False
-    #: names of those of the above that the user has said something about: nothing remembered takes their place
+    #: names of those of the above that the user has chosen, here or, as far as it is remembered, in the view
     said: frozenset[str] = frozenset()
 
 

@@ -197,6 +197,23 @@ def test_warnings_can_be_read_on_a_terminal_with_sixteen_colours(ended: WorkDire
     assert text == 30
 
 
+def test_a_theme_that_was_chosen_on_such_a_terminal_is_there_at_the_next_start(
+    ended: WorkDirectory, terminals: list[Terminal], tmp_path: Path
+):
+    chosen = []
+    for _ in range(2):
+        terminal = jobrunner(ended, "tui", term="xterm", XDG_STATE_HOME=str(tmp_path / "state"))
+        terminals.append(terminal)
+        terminal.shows("workspace test", "✔ succeeded")
+        terminal.press("t")
+        terminal.shows("Theme ")
+        terminal.press("q")
+        until(lambda terminal=terminal: not terminal.runs, "the end of the view")
+        chosen.append(json.loads((tmp_path / "state/jobrunner/tui.json").read_text())["theme"])
+    # It goes on from the one that was chosen first.
+    assert len(set(chosen)) == 2
+
+
 def test_without_colours_such_a_terminal_keeps_its_own(ended: WorkDirectory, terminals: list[Terminal]):
     terminal = jobrunner(ended, "tui", term="xterm", NO_COLOR="1")
     terminals.append(terminal)

@@ -74,7 +74,9 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
         self._found = found
         touched = [step for step in found.steps if step.touches]
         verb = _QUESTIONS[found.operation][0]
-        what = f"{verb} {len(touched)} job{'' if len(touched) == 1 else 's'}?" if touched else "Nothing to do"
+        one = len(touched) == 1
+        removal = f" and remove what {'it leaves' if one else 'they leave'}" if found.cleanup else ""
+        what = f"{verb} {len(touched)} job{'' if one else 's'}{removal}?" if touched else "Nothing to do"
         self.query_one("#question", Static).update(Text(what, "bold"))
         ordered = [*touched, *(step for step in found.steps if not step.touches)]
         text = _steps_text(ordered, self.app.size.width)
@@ -88,11 +90,12 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
 
     @on(Checkbox.Changed, "#cleanup")
     def look_again(self, event: Checkbox.Changed) -> None:
-        """With or without what is left is another thing."""
+        """With or without what is left is another thing; nobody says yes to it before it is shown."""
+        self.query_one("#yes", Button).disabled = True
         self._ask_again(event.value, self._show_if_there)
 
     def _show_if_there(self, found: Outlined) -> None:
-        if self.is_mounted:
+        if self.is_mounted and found.cleanup == self.query_one("#cleanup", Box).value:
             self._show(found)
 
     @on(Button.Pressed)
@@ -102,6 +105,9 @@ class Confirm(ModalScreen[tuple[tuple[str, ...], bool] | None]):
 
     def action_answer(self, yes: bool) -> None:
         """Yes or no."""
+        box = next(iter(self.query(Box)), None)
+        if yes and box is not None and box.value != self._found.cleanup:
+            return
         ids = tuple(step.job.id for step in self._found.steps if step.touches)
         self.dismiss((ids, self._found.cleanup) if yes and ids else None)
 

@@ -58,6 +58,24 @@ def test_what_is_typed_ahead_is_planned(tmp_path: Path, study: StudyRepository):
     watching(settings_at(tmp_path), test)
 
 
+def test_boxes_are_ticked_by_key_and_by_mouse(tmp_path: Path, study: StudyRepository):
+    async def test(view: View) -> None:
+        screen = await form(view, study.path)
+        await view.shows("[ ] extract", "[ ] report", "[ ] Run what they need again, too")
+        choice = screen.query_one(SelectionList)
+        line = next(n for n in range(choice.option_count) if choice.get_option_at_index(n).value == "extract")
+        await view.pilot.click("#actions", offset=(1, line))
+        await view.shows("[x] extract", "[ ] report")
+        await view.press("space")
+        await view.shows("[ ] extract", "[ ] report")
+        await view.pilot.click("#force", offset=(1, 0))
+        await view.shows("[x] Run what they need again, too")
+        await view.press("space")
+        await view.shows("[ ] Run what they need again, too")
+
+    watching(settings_at(tmp_path), test, size=(120, 40))
+
+
 def test_actions_are_read_planned_and_submitted(tmp_path: Path, study: StudyRepository):
     async def test(view: View) -> None:
         screen = await form(view, study.path)

@@ -94,10 +94,9 @@ def test_killing_can_remove_what_is_left(workdir: Path):
     async def test(view: View) -> None:
         view.main.table.go_to("bbbb")
         await dialog(view, "K")
-        await view.shows("Kill 1 job?", "Remove containers and files, too")
-        kept = view.app.screen._found
-        view.app.screen.query_one(Checkbox).toggle()
-        await view.until(lambda: view.app.screen._found is not kept, "another look at what it would do")
+        await view.shows("Kill 1 job?", "[ ] Remove containers and files, too")
+        await view.pilot.click(Checkbox)
+        await view.shows("[x] Remove containers and files, too", "Kill 1 job and remove what it leaves?")
         await view.press("y")
         await view.until(lambda: code(workdir, "bbbb") is S.KILLED_BY_ADMIN, "the killed job")
 

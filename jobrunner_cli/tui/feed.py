@@ -18,7 +18,7 @@ from jobrunner_cli.engine.states import State
 from jobrunner_cli.engine.store.database import Database, ensure_migrated, translated
 from jobrunner_cli.engine.store.models import NEWEST_LEVEL
 from jobrunner_cli.engine.store.overview import MOST_FINISHED, Overview
-from jobrunner_cli.tui.facts import gather
+from jobrunner_cli.tui.facts import Facts, gather
 from jobrunner_cli.tui.listing import Wanted, make_listing
 from jobrunner_cli.tui.news import Chosen, EngineSeen, Listed, Stood, Troubled
 
@@ -33,6 +33,9 @@ Post = Callable[[Message], object]
 _LOOK_INTERVAL = 0.2
 #: Seconds between two looks at locks, flags and samples, at the database while it cannot be read, and at the engine.
 _STANDING_INTERVAL = 1.0
+#: Seconds between two looks at an unfinished job that is shown, of which times are told; and how many times the
+#: processor's time of a look these are at least, so that a table of many thousand unfinished jobs keeps no processor busy.
+_FACTS_INTERVAL, _FACTS_SHARE = 1.0, 100
 _USAGE_INTERVAL = 2.0
 _RETRY_INTERVAL = 1.0
 _ENGINE_INTERVAL = 10.0
@@ -48,7 +51,9 @@ class Feed:
         self._post = post
         self._most_finished = most_finished
         self._wanted = wanted
-        self._selected: str | None = None
+        #: the job that is shown, if one is, and how many times one was chosen: what shows it may have shown something
+        #: else between two choices of the same
+        self._selected: tuple[str | None, int] = (None, 0)
         self._asked = threading.Event()
         self._stopped = False
         self._troubled: str | None = None
@@ -70,7 +75,7 @@ class Feed:
 
     def select(self, job_id: str | None) -> None:
         """Tell everything about this job from now on."""
-        self._selected = job_id
+        self._selected = (job_id, self._selected[1] + 1)
         self._asked.set()
 
     def look(self) -> None:
@@ -126,11 +131,12 @@ class _Reading:
         self._overview = overview
         self._version: int | None = None
         self._wanted: Wanted | None = None
-        self._selected: str | None = None
+        self._selected: tuple[str | None, int] = (None, 0)
         self._usage: Mapping[str, Mapping[str, Any]] = {}
-        self._due = dict.fromkeys(("standing", "usage"), 0.0)
+        self._facts: Facts | None = None
+        self._due = dict.fromkeys(("standing", "usage", "facts"), 0.0)
 
-    def look(self, wanted: Wanted, selected: str | None) -> None:
+    def look(self, wanted: Wanted, selected: tuple[str | None, int]) -> None:
         """Read what may have changed, and post what has."""
         conn = self._database.connection
         version = conn.data_version()
@@ -146,11 +152,23 @@ class _Reading:
         if moved or self._is_due("standing", _STANDING_INTERVAL):
             self._due["standing"] = time.monotonic() + _STANDING_INTERVAL
             self._post(Stood(standing(self._settings, conn, self._overview.active.values())))
-        if selected is not None and (moved or selected != self._selected):
-            facts = gather(self._settings, self._database, selected)
-            if facts is not None:
-                self._post(Chosen(facts))
+        job_id, anew = selected[0], selected != self._selected
+        if job_id is not None and (moved or anew or self._is_late(job_id)):
+            self._gather(job_id, anew=anew)
         self._selected = selected
+
+    def _is_late(self, job_id: str) -> bool:
+        """Whether times that are told of the job have gone on: those of what is finished stand still."""
+        return job_id in self._overview.active and self._due["facts"] <= time.monotonic()
+
+    def _gather(self, job_id: str, *, anew: bool) -> None:
+        begun = time.thread_time()
+        facts = gather(self._settings, self._database, job_id)
+        took = time.thread_time() - begun
+        self._due["facts"] = time.monotonic() + max(_FACTS_INTERVAL, _FACTS_SHARE * took)
+        if facts is not None and (anew or facts != self._facts):
+            self._post(Chosen(facts))
+        self._facts = facts
 
     def _is_due(self, what: str, interval: float) -> bool:
         now = time.monotonic()

@@ -58,7 +58,7 @@ def details(facts: Facts, now: float, width: int) -> Text:
     pair("id", job.id)
     pair("request", job.job_request_id)
     pair("code", f"{job.action_repo_url or job.repo_url}\nat {job.action_commit or job.commit}")
-    pair("command", job.run_command or "")
+    pair("command", output.command(job.run_command or ""))
     pair("needs", ", ".join(job.requires_outputs_from))
     pair("database", (job.database_name or "") if job.requires_db else "")
     pair("image", job.image_id or "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sqlite3
 import stat
 import time
@@ -64,6 +66,40 @@ def test_details_name_the_failure_at_the_end_of_the_chain(workdir: Path):
         )
 
     watching(settings_at(workdir), test, first_job="ffff", size=(220, 50))
+
+
+def test_times_of_what_is_waited_for_go_on_while_nothing_is_written(workdir: Path):
+    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.mapper import insert
+
+    with closing(connect(workdir / "db.sqlite")) as conn:
+        insert(conn, a_job("eeee", S.EXECUTING, action="busy", age=1, status_code_updated_at=time.time_ns()))
+        insert(conn, a_job("ffff", S.WAITING_ON_DEPENDENCIES, action="paper", wait_for_job_ids=("eeee",)))
+
+    async def test(view: View) -> None:
+        def seconds() -> int:
+            found = re.search(r"which is executing, for (\d+)s", view.text())
+            return int(found[1]) if found else -1
+
+        await view.until(lambda: seconds() >= 0, "for how long it runs")
+        before = seconds()
+        await view.until(lambda: seconds() > before + 1, "a later time")
+
+    watching(settings_at(workdir), test, first_job="ffff", size=(200, 50))
+
+
+def test_the_command_is_shown_as_people_write_it(workdir: Path):
+    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.mapper import insert
+
+    with closing(connect(workdir / "db.sqlite")) as conn:
+        command = shlex.join(["python:v2", "sh", "-c", "echo 'hello'"])
+        insert(conn, a_job("eeee", S.SUCCEEDED, action="greet", run_command=command))
+
+    async def test(view: View) -> None:
+        await view.shows("""python:v2 sh -c "echo 'hello'\"""")
+
+    watching(settings_at(workdir), test, first_job="eeee", size=(200, 50))
 
 
 def test_a_paused_job_is_marked_and_says_so(workdir: Path):

@@ -194,10 +194,12 @@ def _clear(screen: MainScreen) -> None:
         screen.set_focus(screen.table)
     elif screen.wanted.narrows:
         screen.want(legend=None, hide_finished=False, text="")
-    elif screen.table.marks:
-        _unmark(screen)
     else:
-        screen.set_focus(screen.table)
+        _unmark(screen)
+
+
+def _to_list(screen: MainScreen) -> None:
+    screen.set_focus(screen.table)
 
 
 def _next(values: list[_T], present: _T) -> _T:
@@ -319,6 +321,7 @@ ACTS: Mapping[str, Act] = {
     "fold": _fold,
     "fold_all": _fold_all,
     "clear": _clear,
+    "to_list": _to_list,
     "switch": _switch,
     "tab_details": _tab(Tab.DETAILS),
     "tab_log": _tab(Tab.LOG),

@@ -76,9 +76,9 @@ def _has_jobs(screen: MainScreen) -> bool:
 
 
 def _can_clear(screen: MainScreen) -> bool:
-    """Whether there is a search, a filter or marks to leave, or the pane."""
+    """Whether there is a search, a filter or marks to leave."""
     searched = screen.query_one("#search").display or screen.query_one("#filter").display
-    return searched or screen.wanted.narrows or bool(screen.table.marks) or not screen.table.has_focus
+    return searched or screen.wanted.narrows or bool(screen.table.marks)
 
 
 def _output_is_in_use(screen: MainScreen) -> bool:
@@ -127,6 +127,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "finished": _has_jobs,
     "fold_all": lambda screen: bool(screen.table.listing.heads) and not _is_typing(screen),
     "clear": _can_clear,
+    "to_list": lambda screen: not _list_is_in_use(screen) and not _can_clear(screen),
     "go_to_cause": _has_cause,
     "copy_id": lambda screen: bool(screen.table.touched()),
     # The focus itself: the field learns of it only later.

@@ -103,6 +103,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("fold", "enter", "Fold", "Fold or unfold the group under the cursor", _L, footer=5),
     _entry("fold_all", "minus", "Fold all", "Fold all groups, or unfold them", _L, footer=35),
     _entry("clear", "escape", "Clear", "Leave the search, the filter or the marks", _L, footer=3),
+    _entry("to_list", "escape", "To list", "Go from the pane to the list", _P, footer=3),
     _entry("switch", "tab", "Switch", "Go from the list to the pane and back", _P, footer=45),
     _entry("tab_details", "1", "Details", "Show everything about the job", _P),
     _entry("tab_log", "2", "Log", "Show what the job printed", _P, footer=40),
@@ -132,6 +133,7 @@ _OPPOSITES = (
     {"pause_backend", "resume_backend"},
     {"pause_workspace", "resume_workspace"},
     {"follow", "stay"},
+    {"clear", "to_list"},
 )
 
 _SHOWN = {

@@ -354,5 +354,13 @@ def test_tab_goes_from_the_list_to_the_pane_and_back(workdir: Path):
         assert view.main.pane.has_focus_within
         await view.press("tab")
         assert view.main.table.has_focus
+        await view.hides("Esc")
+        await view.press("tab", "l")
+        await view.shows("Esc Clear")
+        await view.press("escape")
+        await view.shows("Esc To list")
+        assert view.main.pane.has_focus_within
+        await view.press("escape")
+        assert view.main.table.has_focus
 
     watching(settings_at(workdir), test)

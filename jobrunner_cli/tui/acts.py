@@ -14,7 +14,7 @@ from jobrunner_cli.tui.adding import AddJob
 from jobrunner_cli.tui.conditions import chosen_output, workspace_of
 from jobrunner_cli.tui.copying import CopyTo
 from jobrunner_cli.tui.dialogs import Ask, Confirm, Help
-from jobrunner_cli.tui.listing import Grouping, Sorting, group_name, is_group
+from jobrunner_cli.tui.listing import Grouping, Sorting, group_name, is_group, revealing
 from jobrunner_cli.tui.pane import Tab
 
 if TYPE_CHECKING:
@@ -122,11 +122,18 @@ def _go_to_cause(screen: MainScreen) -> None:
     if facts is None or facts.cause is None:
         return
     cause = screen.table.brief(facts.cause)
-    if cause is not None and cause.id not in screen.table.listing.index:
+    if cause is None:
+        screen.say_absent(facts.cause)
+    elif cause.id in screen.table.listing.index:
+        screen.table.go_to(cause.id)
+    else:
         # It is there, and the list does not show it: whoever wants to go there wants to see it.
-        screen.want(text="", legend=None, hide_finished=False, folded=frozenset())
-        screen.query_one("#filter", Input).value = ""
-    screen.table.go_to_soon(facts.cause)
+        wanted = revealing(screen.wanted, cause)
+        if wanted.text != screen.wanted.text:
+            field = screen.query_one("#filter", Input)
+            field.value, field.display = wanted.text, False
+        screen.show_as(wanted)
+        screen.table.go_to_soon(cause.id)
 
 
 def _copy_id(screen: MainScreen) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -128,7 +128,7 @@ def make_listing(jobs: Mapping[str, Brief], wanted: Wanted, usage: Mapping[str, 
         keys = [job.id for job in found]
     else:
         groups: defaultdict[str, list[Brief]] = defaultdict(list)
-        name_of = attrgetter("request" if wanted.grouping is Grouping.REQUEST else "workspace")
+        name_of = _group_of(wanted.grouping)
         for job in found:
             groups[name_of(job)].append(job)
         by_request = wanted.grouping is Grouping.REQUEST
@@ -151,6 +151,23 @@ def make_listing(jobs: Mapping[str, Brief], wanted: Wanted, usage: Mapping[str, 
         legend=_sums(places, _LEGENDS),
         states=_sums(places, _STATES),
     )
+
+
+def revealing(wanted: Wanted, job: Brief) -> Wanted:
+    """What is wanted, without that of it which keeps a job out of the list."""
+    everything = Wanted()
+    hides = [
+        name
+        for name in ("text", "legend", "hide_finished")
+        if not _matching([job], replace(everything, **{name: getattr(wanted, name)}))
+    ]
+    changes = {name: getattr(everything, name) for name in hides}
+    return replace(wanted, **changes, folded=wanted.folded - {_group_of(wanted.grouping)(job)})
+
+
+def _group_of(grouping: Grouping) -> Callable[[Brief], str]:
+    """The name of the group that a job is in."""
+    return attrgetter("request" if grouping is Grouping.REQUEST else "workspace")
 
 
 def _sums(places: Mapping[int, int], kinds: Sequence[_Kind]) -> dict[_Kind, int]:

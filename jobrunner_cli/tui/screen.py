@@ -109,6 +109,8 @@ class MainScreen(Screen[None]):
         table.say(self._empty(news))
         if not news.listing.keys:
             self.pane.show(None)
+        if news.wanted == self.wanted and (absent := table.give_up()) is not None:
+            self.say_absent(absent)
         self.show_group()
         self.show_foot()
         self.view.engine_watch.start()
@@ -180,10 +182,18 @@ class MainScreen(Screen[None]):
 
     # What the user does.
 
+    def say_absent(self, job_id: str) -> None:
+        """Say that the cursor cannot go to a job."""
+        self.notify(f"{job_id} is not in the list", severity="warning", markup=False, timeout=5)
+
     def want(self, **changes: Any) -> None:
         """Show something else."""
-        self.wanted = replace(self.wanted, **changes)
-        self.view.feed.want(self.wanted)
+        self.show_as(replace(self.wanted, **changes))
+
+    def show_as(self, wanted: Wanted) -> None:
+        """Show this from now on."""
+        self.wanted = wanted
+        self.view.feed.want(wanted)
         self.show_foot()
 
     def applies(self, entry: Entry) -> bool:

@@ -177,9 +177,13 @@ class JobTable(ScrollView, can_focus=True):
             self._go(line)
 
     def go_to_soon(self, key: str) -> None:
-        """Put the cursor on a line as soon as the list has it, if it ever does."""
-        self._awaited = None if key in self.listing.index else key
-        self.go_to(key)
+        """Put the cursor on a line with the next listing that has it, unless the user moves it before that."""
+        self._awaited = key
+
+    def give_up(self) -> str | None:
+        """Await a line no more; returns which one was, if one was."""
+        awaited, self._awaited = self._awaited, None
+        return awaited
 
     # Drawing.
 
@@ -261,6 +265,7 @@ class JobTable(ScrollView, can_focus=True):
         self.post_message(self.Moved(key))
 
     def _go(self, line: int) -> None:
+        self._awaited = None
         if not self.listing.keys:
             return
         line = max(0, min(line, len(self.listing.keys) - 1))

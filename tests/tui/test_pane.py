@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
-from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.states import Legend, StatusCode
 from jobrunner_cli.engine.store import changes
+from jobrunner_cli.tui.feed import Feed
+from jobrunner_cli.tui.listing import Grouping, group_key
 from jobrunner_cli.tui.logfeed import MOST_LINES
 from jobrunner_cli.tui.pane import Tab
 from support.live_view import View, a_job, settings_at, watching
@@ -257,6 +259,68 @@ def test_one_key_goes_to_the_job_that_holds_it_up(workdir: Path, narrowed: bool)
         await view.press("b")
         await view.until(lambda: view.main.table.cursor == "cccc", "the cursor at the blocker")
         await view.shows("ws/extract", "is paused since")
+
+    watching(settings_at(workdir), test, first_job="dddd", size=(200, 50))
+
+
+@pytest.mark.parametrize("hides", ["filter", "fold"])
+def test_only_what_hides_the_blocker_is_undone(workdir: Path, hides: str):
+    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.mapper import insert
+
+    with closing(connect(workdir / "db.sqlite")) as conn:
+        insert(conn, a_job("eeee", S.CREATED, action="first", job_request_id="r1", age=50))
+        insert(conn, a_job("ffff", S.CREATED, action="second", job_request_id="r2", age=40, wait_for_job_ids=("eeee",)))
+
+    async def test(view: View) -> None:
+        table = view.main.table
+        await view.press("g", "f")
+        await view.shows("request r1")
+        if hides == "fold":
+            table.go_to(group_key("r1"))
+            await view.press("enter")
+            table.go_to("ffff")
+        else:
+            await view.press("slash", *"second", "enter")
+        await view.until(lambda: "eeee" not in view.listed(), "a list without the blocker")
+        await view.until(lambda: view.main.pane.facts and view.main.pane.facts.cause == "eeee", "the blocker")
+        await view.press("b")
+        await view.until(lambda: table.cursor == "eeee", "the cursor at the blocker")
+        wanted = view.main.wanted
+        assert (wanted.hide_finished, wanted.grouping, wanted.text) == (True, Grouping.REQUEST, "")
+        assert not view.main.query_one("#filter").display
+
+    watching(settings_at(workdir), test, first_job="ffff", size=(200, 50))
+
+
+def test_a_blocker_that_the_list_does_not_have_is_said_to_be_absent(workdir: Path, monkeypatch: pytest.MonkeyPatch):
+    from jobrunner_cli.engine.store.database import connect
+    from jobrunner_cli.engine.store.mapper import insert
+
+    # As where there are more than a hundred thousand newer ones.
+    monkeypatch.setitem(Feed.__init__.__kwdefaults__, "most_finished", 1)
+    with closing(connect(workdir / "db.sqlite")) as conn:
+        insert(conn, a_job("eeee", S.DEPENDENCY_FAILED, action="plot", age=60, wait_for_job_ids=("bbbb",)))
+
+    async def test(view: View) -> None:
+        await view.shows("it needs fit (bbbb), which failed", "b Blocker")
+        assert "bbbb" not in view.listed()
+        await view.press(*"lllb")
+        await view.shows("bbbb is not in the list")
+        assert view.main.wanted.legend is Legend.ERROR
+
+    watching(settings_at(workdir), test, first_job="eeee", size=(200, 50))
+
+
+def test_the_cursor_goes_nowhere_by_itself_once_the_user_has_moved_it(workdir: Path):
+    async def test(view: View) -> None:
+        table = view.main.table
+        await view.press("slash", *"report", "enter")
+        await view.until(lambda: view.listed() == ["dddd"], "the one that fits")
+        table.go_to_soon("cccc")
+        await view.press("down", "escape")
+        await view.until(lambda: "cccc" in view.listed(), "all jobs")
+        assert table.cursor == "dddd"
 
     watching(settings_at(workdir), test, first_job="dddd", size=(200, 50))
 

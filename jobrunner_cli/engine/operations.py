@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.running.second_chances import has_left_files, is_likely
-from jobrunner_cli.engine.states import ACTIVE_CODES, State, StatusCode, state_of
+from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.work import IntentKind
 
@@ -101,7 +101,7 @@ def _outline_end(settings: Settings, job: Job, operation: Operation, *, cleanup:
         case _ if removes and job.status_code in {StatusCode.INTERNAL_ERROR, StatusCode.KILLED_BY_ADMIN}:
             return Step(job=job, what="remove its container, if there still is one")
         case _:
-            return Step(job=job, what=f"nothing: it has ended ({job.status_code.value})", touches=False)
+            return Step(job=job, what=f"nothing: it has ended ({TABLE[job.status_code].word})", touches=False)
 
 
 def end(
@@ -145,7 +145,7 @@ def _outline_pause(
 ) -> Step:
     paused = ("job", job.id) in pauses
     if job.status_code not in ACTIVE_CODES:
-        return Step(job=job, what=f"nothing: it has ended ({job.status_code.value})", touches=False)
+        return Step(job=job, what=f"nothing: it has ended ({TABLE[job.status_code].word})", touches=False)
     if paused is (operation is Operation.PAUSE):
         if paused:
             state = "it is paused already"
@@ -221,7 +221,9 @@ def resume_backend(database: Database, *, now: float | None = None) -> bool:
 def _outline_retry(settings: Settings, conn: Connection, job: Job) -> Step:
     if state_of(job.status_code) is not State.FAILED:
         says = (
-            "it succeeded" if job.status_code is StatusCode.SUCCEEDED else f"it has not ended ({job.status_code.value})"
+            "it succeeded"
+            if job.status_code is StatusCode.SUCCEEDED
+            else f"it has not ended ({TABLE[job.status_code].word})"
         )
         return Step(job=job, what=f"nothing: {says}", touches=False)
     if is_likely(settings, conn, job):
@@ -229,10 +231,14 @@ def _outline_retry(settings: Settings, conn: Connection, job: Job) -> Step:
     newer = queries.newest_jobs(conn, job.workspace, [job.action]).get(job.action)
     if newer is not None and newer.id != job.id and newer.status_code in ACTIVE_CODES:
         return Step(
-            job=job, what=f"nothing: the action is under way as {newer.id} ({newer.status_code.value})", touches=False
+            job=job,
+            what=f"nothing: the action is under way as {newer.id} ({TABLE[newer.status_code].word})",
+            touches=False,
         )
     if newer is not None and newer.id != job.id:
-        return Step(job=job, what=f"run it anew; a newer job of the action, {newer.id}, is {newer.status_code.value}")
+        return Step(
+            job=job, what=f"run it anew; a newer job of the action, {newer.id}, is {TABLE[newer.status_code].word}"
+        )
     return Step(job=job, what="run it anew, as a request of its own for the same commit")
 
 

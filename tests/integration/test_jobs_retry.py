@@ -144,7 +144,7 @@ def test_wish_that_comes_too_late_is_answered(workdir: WorkDirectory, tmp_path: 
         wish(workdir, job)
     workdir.run()
     answers = [workdir.show(job)["asked"][-1]["answer"] for job in (failed["fail"], gone)]
-    assert answers == ["it did not end by an internal error (nonzero_exit)", "its container is gone; retry it anew"]
+    assert answers == ["it did not end by an internal error (nonzero exit)", "its container is gone; retry it anew"]
     assert workdir.codes()["act"] == "internal_error"
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobrunner_cli.engine.states import StatusCode
+from jobrunner_cli.engine.states import TABLE, StatusCode
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.work import ContainerState, Intent
 
@@ -34,7 +34,7 @@ def has_left_files(settings: Settings, job: Job) -> bool:
 def refusal(job: Job, container: ContainerState | None) -> str | None:
     """Why a job that somebody wants finalized again cannot be; None if it can (pure)."""
     if job.status_code is not StatusCode.INTERNAL_ERROR:
-        return f"it did not end by an internal error ({job.status_code.value})"
+        return f"it did not end by an internal error ({TABLE[job.status_code].word})"
     match container:
         case ContainerState.EXITED:
             return None

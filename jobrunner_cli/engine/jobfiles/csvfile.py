@@ -26,8 +26,13 @@ _MOST_LINES = 100
 _LINES_PER_LOOK = 2048
 
 _DELIMITERS = ",;\t|"
-#: What separates names where none of these does: blanks, or any other character that a name is not made of.
-_RARE_DELIMITERS = (re.compile(r"\s+"), re.compile(r"[^\w\s.()-]+"))
+#: What separates names where none of these does: blanks, punctuation, both. A name may have some of either in it, so that
+#: no single one of these finds it in every case.
+_RARE_DELIMITERS = tuple(
+    map(re.compile, (r"\s+", r"[^\w\s.()-]+", r"[^\w.()-]+", r"\.+", r"[()]+", r"-+", r"\W+")),
+)
+#: A header of one column that counts the identifier, as R names it: `n_distinct(patient_id)`.
+_CALL = re.compile(r"[\w.]+\([\w.]*\)")
 #: Whatever some reader takes for the end of a cell or of a line.
 _ALL_DELIMITERS = re.compile(r"[,;\t|\r\n\x85\u2028\u2029]")
 _QUOTED = re.compile(r'"[^"]*"')
@@ -151,13 +156,13 @@ def _delimiter_of(header: str) -> str:
 def _has_name(cells: list[str], text: str, *, rare: bool) -> bool:
     """Whether a cell of a header is the identifier, by its delimiter or by any other that a reader may try.
 
-    `rare`: blanks and the like are delimiters, too, where there is no other.
+    `rare`: blanks and punctuation are delimiters, too, where there is no other.
     """
     if not mentions_patient_id(text):
         return False
     pieces = _pieces(text)
     names = itertools.chain(cells, pieces)
-    if rare and not any(delimiter in text for delimiter in _DELIMITERS):
+    if rare and not any(delimiter in text for delimiter in _DELIMITERS) and not _CALL.fullmatch(text.strip(' \r\n"')):
         names = itertools.chain(names, *(each.split(text) for each in _RARE_DELIMITERS))
     return any(map(is_patient_id, names))
 

@@ -163,7 +163,8 @@ def _has_name(cells: list[str], text: str, *, rare: bool) -> bool:
     pieces = _pieces(text)
     names = itertools.chain(cells, pieces)
     if rare and not any(delimiter in text for delimiter in _DELIMITERS) and not _CALL.fullmatch(text.strip(' \r\n"')):
-        names = itertools.chain(names, *(each.split(text) for each in _RARE_DELIMITERS))
+        # Each piece once: a text of many short ones is split into the same ones again and again.
+        names = itertools.chain(names, {piece for each in _RARE_DELIMITERS for piece in each.split(text)})
     return any(map(is_patient_id, names))
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 #: Its letters and digits; with what merging two tables, or reading a table with the name twice, adds to a name.
 _KEY = re.compile(r"patientid(x|y|[0-9]{1,2})?")
 _MENTION = re.compile(r"p\W*a\W*t\W*i\W*e\W*n\W*t[\W_]*i\W*d", re.IGNORECASE)
+#: Characters that it has at least, if they are all ASCII.
+_SHORTEST = len("patientid")
 #: A UTF-8 byte order mark that was taken for Latin-1 and encoded once more.
 _TWICE_ENCODED_MARK = "\u00ef\u00bb\u00bf"
 
@@ -37,6 +39,8 @@ def is_patient_id(name: str) -> bool:
     In any case; with blanks, quotes, punctuation or invisible characters around or in it, or none between its words;
     with letters that only look like its own; with a suffix such as `_x` or `.1` of a merge.
     """
+    if len(name) < _SHORTEST and name.isascii():
+        return False
     return _KEY.fullmatch("".join(c for c in _plain(name.removeprefix(_TWICE_ENCODED_MARK)) if c.isalnum())) is not None
 
 
@@ -48,7 +52,7 @@ def mentions_patient_id(text: str) -> bool:
 
 
 def taken_apart(text: str) -> str:
-    """Compatibility forms replaced by what they stand for, and accents taken off their letters.
+    """Compatibility forms replaced by what they stand for, and accents as characters of their own behind their letters.
 
     The order of several accents on one letter is not that of the standard, and the time linear in the text's length.
     """

@@ -157,5 +157,10 @@ class JobRequestError(RequestError):
     """The request itself is malformed or may not be run here."""
 
 
+def internal_error() -> JobRequestError:
+    """All that the user is told of a fault of jobrunner's own (section 3)."""
+    return JobRequestError("Internal error", hint="this is a fault of jobrunner; its log has the details")
+
+
 class StaleCodelistError(RequestError):
     """A database action was requested while the study's codelists are out of date."""

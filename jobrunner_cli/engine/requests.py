@@ -30,6 +30,7 @@ from jobrunner_cli.engine.errors import (
     ReusableActionError,
     StaleCodelistError,
     UnknownActionError,
+    internal_error,
 )
 from jobrunner_cli.engine.local_requests import local_request
 from jobrunner_cli.engine.masking import Masker
@@ -118,8 +119,7 @@ def create_jobs(
         raise
     except Exception:
         log.exception("Job request %s could not be turned into jobs", storable.id)
-        bug = JobRequestError("Internal error", hint="this is a fault of jobrunner; its log has the details")
-        return _report(conn, settings, storable, bug, now)
+        return _report(conn, settings, storable, internal_error(), now)
 
 
 def refuse(settings: Settings, database: Database, request: JobRequest, error: RequestError) -> Submission:

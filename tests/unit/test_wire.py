@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobrunner_cli.engine.errors import GitError, JobRequestError
 from jobrunner_cli.engine.service.wire import Incoming, flags_header, job_rows, read_listing
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store.models import Flag
@@ -165,7 +167,44 @@ def test_no_value_of_any_field_hurts_the_other_requests(where: str):
     listing = read_listing([*entries, ENTRY | {"identifier": "good"}], "test")
     assert len(listing.incoming) > len(entries) / 2
     assert (listing.incoming[0].request.id, listing.incoming[0].error) == ("good", None)
-    assert not [text for text in listing.unusable if "cannot be read" in text]
+    assert not [incoming.fault for incoming in listing.incoming if incoming.fault]
+
+
+@pytest.mark.parametrize("name", ["sha", "requested_actions", "workspace", "backend", "identifier"])
+def test_value_without_end_hurts_no_other_request(name: str):
+    endless: Any = {}
+    for _ in range(100_000):
+        endless = {"a": [endless]}
+    listing = read_listing([ENTRY | {"identifier": "r1", name: endless}, ENTRY | {"identifier": "good"}], "test")
+    told = [str(incoming.error) for incoming in listing.incoming if incoming.error] + [
+        *listing.unusable,
+        *listing.foreign,
+    ]
+    assert listing.incoming[0].request.id == "good"
+    assert len(told) == 1
+
+
+def test_repository_behind_links_in_a_circle_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "circle").symlink_to("circle")
+    monkeypatch.chdir(tmp_path)
+    incoming = read(ENTRY | {"workspace": ENTRY["workspace"] | {"repo": "circle"}})
+    assert incoming.fault is None
+    # Whether a path is followed to its end before it is used depends on the version of Python.
+    assert isinstance(incoming.error, GitError) or incoming.request.repo_url == str(tmp_path / "circle")
+
+
+def test_fault_of_ours_is_kept_for_the_log_and_the_user_told_that_there_is_one():
+    class Unforeseen(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            if name == "sha":
+                raise ZeroDivisionError
+            return super().get(name, default)
+
+    incoming = read(Unforeseen(ENTRY))
+    assert (incoming.request.id, incoming.request.original) == (ENTRY["identifier"], ENTRY)
+    assert isinstance(incoming.error, JobRequestError)
+    assert incoming.error.message == "Internal error"
+    assert isinstance(incoming.fault, ZeroDivisionError)
 
 
 def test_every_problem_of_an_entry_is_told():

@@ -105,6 +105,8 @@ class Intake:
     def _take(self, incoming: Incoming, repositories: RememberingRepositories) -> str | None:
         """Make the request's jobs; returns why that was not possible."""
         request = incoming.request
+        if incoming.fault is not None:
+            log.error("Job request %s cannot be read", request.id, exc_info=incoming.fault)
         try:
             if incoming.error is not None:
                 made = requests.refuse(self._settings, self._database, request, incoming.error)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from jobrunner_cli.engine.errors import JobRequestError, RequestError
+from jobrunner_cli.engine.errors import JobRequestError, RequestError, internal_error
 from jobrunner_cli.engine.local_requests import LOCAL_ORIGIN
 from jobrunner_cli.engine.states import State
 from jobrunner_cli.engine.store.models import Flag
@@ -31,6 +31,8 @@ class Incoming:
     request: JobRequest
     #: why it cannot become jobs
     error: RequestError | None = None
+    #: the fault of ours that kept it from being read; the user is told only that there is one
+    fault: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +60,11 @@ def read_listing(entries: Sequence[object], backend: str) -> Listing:
         if not isinstance(entry, Mapping) or not isinstance(identifier, str) or not _is_identifier(identifier):
             unusable[f"The job-server lists a job request without an identifier: {_cut(entry)}"] = None
         elif entry.get("backend", backend) != backend:
-            theirs = shown(str(entry["backend"]))
+            theirs = shown(entry["backend"]) if isinstance(entry["backend"], str) else _cut(entry["backend"])
             foreign[f"The job-server lists job request {identifier} of backend {theirs}: it is left alone"] = None
         else:
-            try:
-                incoming = _read_request(identifier, entry)
-            except Exception as error:  # noqa: BLE001 (whatever it is about one request, the others are read)
-                unusable[
-                    f"Job request {identifier} cannot be read: {type(error).__name__}: {printable(str(error))}"
-                ] = None
-                continue
             # A page that shifts while it is read lists a request twice; what was read last is newer.
-            found.setdefault(identifier, incoming)
+            found.setdefault(identifier, _read_or_refuse(identifier, entry))
     return Listing(incoming=tuple(found.values()), unusable=tuple(unusable), foreign=tuple(foreign))
 
 
@@ -79,7 +74,37 @@ def _is_identifier(text: str) -> bool:
 
 
 def _cut(entry: object) -> str:
-    return printable(json.dumps(entry))
+    try:
+        return printable(json.dumps(entry))
+    except RecursionError:
+        return "lists or objects within one another without end"
+
+
+def _read_or_refuse(identifier: str, entry: Mapping[str, Any]) -> Incoming:
+    """The request; what goes wrong with it unforeseen is a fault of ours, and harms no other one (section 3)."""
+    try:
+        return _read_request(identifier, entry)
+    except Exception as error:  # noqa: BLE001 (whoever reports the request logs it)
+        fault = error
+    unread = JobRequest(
+        id=identifier,
+        repo_url="",
+        commit="",
+        branch="",
+        requested_actions=(),
+        cancelled_actions=(),
+        workspace="",
+        codelists_ok=True,
+        database_name="",
+        force_run_dependencies=False,
+        original=_original(entry),
+    )
+    return Incoming(request=unread, error=internal_error(), fault=fault)
+
+
+def _original(entry: Mapping[str, Any]) -> dict[str, Any]:
+    # What says that a request was made on this machine is ours to say.
+    return {key: value for key, value in entry.items() if (key, value) != ("origin", LOCAL_ORIGIN)}
 
 
 def _read_request(identifier: str, entry: Mapping[str, Any]) -> Incoming:
@@ -101,8 +126,7 @@ def _read_request(identifier: str, entry: Mapping[str, Any]) -> Incoming:
         codelists_ok=reader.truth("codelists_ok", default=True),
         database_name=database,
         force_run_dependencies=reader.truth("force_run_dependencies", default=False),
-        # What says that a request was made on this machine is ours to say.
-        original={key: value for key, value in entry.items() if (key, value) != ("origin", LOCAL_ORIGIN)},
+        original=_original(entry),
     )
     error: RequestError | None = None
     if reader.problems:

@@ -106,7 +106,12 @@ def canonical_repo_url(repo_url: str) -> str:
     except UnicodeEncodeError:
         raise GitError("The repository's path has characters in it that are not text") from None
     path = Path(repo_url)
-    return str(path if path.is_absolute() else path.resolve())
+    try:
+        return str(path if path.is_absolute() else path.resolve())
+    except (OSError, RuntimeError) as error:
+        # Links in a circle, or a working directory that is gone.
+        msg = f"The repository's path {repo_url} leads nowhere: {error}"
+        raise GitError(msg) from None
 
 
 def reach(repo_url: str, access: GitAccess) -> Remote:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobrunner_cli.engine.errors import internal_error
+from jobrunner_cli.engine.service.intake import Intake
 from jobrunner_cli.engine.service.pacing import Pace
 from jobrunner_cli.engine.service.status import read_status
+from jobrunner_cli.engine.service.wire import read_listing
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import intents, queries
 from jobrunner_cli.engine.work import IntentKind
@@ -128,6 +133,20 @@ def test_request_that_cannot_run_is_reported_and_leaves_the_others(
     assert server.statuses("bad") == {"__error__": "failed"}
     assert len(server.statuses("good")) == len(server.statuses("better")) == 3
     assert place.sync().once().taken == 0
+
+
+def test_request_that_a_fault_of_ours_keeps_from_being_read_is_reported(place: Place, caplog: pytest.LogCaptureFixture):
+    entry = place.ask_for("r1")
+    (incoming,) = read_listing([entry], "test").incoming
+    unread = replace(incoming, error=internal_error(), fault=ZeroDivisionError("of a single request"))
+    intake = Intake(place.settings, place.database, Pace(), threading.Event())
+    intake.submit([unread], complete=True)
+    intake.wait()
+    assert intake.close(patience=30)
+    (job,) = place.jobs("r1")
+    assert (job.action, job.status_code) == ("__error__", StatusCode.INTERNAL_ERROR)
+    assert job.status_message == "JobRequestError: Internal error"
+    assert "ZeroDivisionError: of a single request" in caplog.text
 
 
 def test_entry_without_an_identifier_is_named_and_leaves_the_others(place: Place, server: JobServer):

@@ -214,6 +214,25 @@ def test_a_database_to_which_somebody_has_added_rules_of_his_own_is_refused_in_o
     assert not list(tmp_path.glob("*.backup"))
 
 
+def test_an_upgrade_that_ends_half_way_names_the_backup(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    older_database(path, 2, [{"id": "a", "state": "pending"}])
+    before = job_rows(path)
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("CREATE TRIGGER keep BEFORE UPDATE ON job BEGIN SELECT RAISE(ABORT, 'nothing changes'); END")
+    with pytest.raises(ConfigurationError, match="at level 3.*nothing changes") as caught:
+        migrate(path)
+    (backup,) = tmp_path.glob("*.backup")
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith(f"at level 2, it is in {backup}")
+    assert job_rows(backup) == before
+    # Another attempt changes nothing: no second copy, and none is named.
+    with pytest.raises(ConfigurationError, match="at level 3.*nothing changes") as again:
+        migrate(path)
+    assert ".backup" not in (again.value.hint or "")
+    assert list(tmp_path.glob("*.backup")) == [backup]
+
+
 def test_a_level_that_another_program_counts_is_not_taken_for_ours(tmp_path: Path) -> None:
     path = tmp_path / "db.sqlite"
     older_database(path, 3, [])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobrunner_cli.engine.errors import ConfigurationError
+from jobrunner_cli.engine.errors import ConfigurationError, JobrunnerError
 from jobrunner_cli.engine.store.database import Connection, open_file, too_new, translated
 from jobrunner_cli.engine.store.files import force_to_disk, free_name
 from jobrunner_cli.engine.store.locks import RunnerLock
@@ -96,14 +96,24 @@ def _bring_up(conn: Connection) -> MigrationReport:
         return _report(conn.path, level)
     backup = _back_up(conn, level)
     try:
-        _upgrade(conn, level)
-    except BaseException:
+        with translated(conn.path):
+            _upgrade(conn, level)
+    except BaseException as error:
         # Attempts that change nothing must not fill the disk with copies.
         with suppress(sqlite3.Error, OSError):
             if conn.level() == level:
                 backup.unlink()
+        if backup.exists():
+            _name_backup(error, f"as it was before, at level {level}, it is in {backup}")
         raise
     return _report(conn.path, level, backup)
+
+
+def _name_backup(error: BaseException, where: str) -> None:
+    if isinstance(error, JobrunnerError):
+        error.hint = where if error.hint is None else f"{error.hint}; {where}"
+    else:
+        error.add_note(f"The database: {where}")
 
 
 def _upgrade(conn: Connection, level: int) -> None:

@@ -220,14 +220,14 @@ def test_an_upgrade_that_ends_half_way_names_the_backup(tmp_path: Path) -> None:
     before = job_rows(path)
     with closing(sqlite3.connect(path)) as conn:
         conn.execute("CREATE TRIGGER keep BEFORE UPDATE ON job BEGIN SELECT RAISE(ABORT, 'nothing changes'); END")
-    with pytest.raises(ConfigurationError, match="at level 3.*nothing changes") as caught:
+    with pytest.raises(ConfigurationError, match=r"at level 3.*nothing changes") as caught:
         migrate(path)
     (backup,) = tmp_path.glob("*.backup")
     assert caught.value.hint is not None
     assert caught.value.hint.endswith(f"at level 2, it is in {backup}")
     assert job_rows(backup) == before
     # Another attempt changes nothing: no second copy, and none is named.
-    with pytest.raises(ConfigurationError, match="at level 3.*nothing changes") as again:
+    with pytest.raises(ConfigurationError, match=r"at level 3.*nothing changes") as again:
         migrate(path)
     assert ".backup" not in (again.value.hint or "")
     assert list(tmp_path.glob("*.backup")) == [backup]

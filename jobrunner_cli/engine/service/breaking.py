@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -20,25 +20,35 @@ if TYPE_CHECKING:
 
 
 class Breaker:
-    """Ends the connection of a call that takes too long, whatever the call waits for; for one call at a time."""
+    """Ends the connection of a call that takes too long, whatever the call waits for once it has one; for one call at a time.
+
+    Looking up the name of the host comes before that: the resolver has time limits of its own, and then the call ends with
+    the connection.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._handle: socket.socket | None = None
+        #: counts the calls: a timer may still go off when the one that it was for has just ended
+        self._call = 0
         #: whether the call of now, or the last one, was broken off
         self.broke = False
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Break off what is still going on after so many seconds; it then ends in whatever error the library has for that."""
-        self.broke = False
-        timer = threading.Timer(seconds, self._break)
+        with self._guard:
+            self._call += 1
+            self.broke = False
+            timer = threading.Timer(seconds, self._break, [self._call])
         timer.daemon = True
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
+            with self._guard:
+                self._call += 1
 
     def watch(self, connected: socket.socket) -> socket.socket:
         """Take note of the call's connection. Returns what is to be given to `forget`."""
@@ -57,8 +67,10 @@ class Breaker:
             if self._handle is handle:
                 self._handle = None
 
-    def _break(self) -> None:
+    def _break(self, call: int) -> None:
         with self._guard:
+            if call != self._call:
+                return
             self.broke = True
             if self._handle is not None:
                 _shut(self._handle)
@@ -75,10 +87,10 @@ class BreakableAdapter(HTTPAdapter):
     def __init__(self, breaker: Breaker, silence: float) -> None:
         """`silence`: seconds for which a connection may take nothing of what it is to send."""
         super().__init__()
-        self._kinds = {
-            "http": _watched(HTTPConnection, breaker, silence),
-            "https": _watched(HTTPSConnection, breaker, silence),
-        }
+        self._breaker = breaker
+        self._silence = silence
+        #: the library's kind of connection -> the same, watched
+        self._kinds: dict[type[HTTPConnection], type[HTTPConnection]] = {}
 
     def get_connection_with_tls_context(
         self,
@@ -89,7 +101,12 @@ class BreakableAdapter(HTTPAdapter):
     ) -> HTTPConnectionPool:
         """The pool for a request, with connections that are watched."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        pool.ConnectionCls = self._kinds[pool.scheme]
+        kind = pool.ConnectionCls
+        # Pools are kept. The kind of one that goes through a SOCKS proxy is another one, without which it would not.
+        if kind not in self._kinds.values():
+            if kind not in self._kinds:
+                self._kinds[kind] = _watched(kind, self._breaker, self._silence)
+            pool.ConnectionCls = self._kinds[kind]
         return cast("HTTPConnectionPool", pool)
 
 

@@ -11,6 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
@@ -142,7 +143,8 @@ class JobServer:
         import requests
         import urllib3
 
-        headers = {"Flags": flags}
+        url, headers = self._endpoint + path, {"Flags": flags}
+        self._require_proxy_with_host(url)
         if body is not None:
             headers["Content-Type"] = "application/json"
         limits, response = self._limits, None
@@ -155,7 +157,7 @@ class JobServer:
             with self._breaker.within(limits.call):
                 response = self._session.request(
                     method,
-                    self._endpoint + path,
+                    url,
                     data=body,
                     headers=headers,
                     timeout=(limits.connect, limits.silence),
@@ -165,13 +167,29 @@ class JobServer:
                 if 300 <= response.status_code < 400:
                     raise self._redirect_error(response)
                 return _Answer(status=response.status_code, content=self._read(response, most, deadline))
-        # Not chained: what is below may quote the request with its headers. A TypeError is what comes of a proxy without a host.
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, TypeError) as error:
+        # Not chained: what is below may quote the request with its headers.
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise self._call_error(error) from None
         finally:
             self._called_at = time.monotonic()
             if response is not None:
                 response.close()
+
+    def _require_proxy_with_host(self, url: str) -> None:
+        """Raise JobServerError for a proxy without a host, of which the library says only that a type is wrong."""
+        from requests.utils import select_proxy
+        from urllib3.util import parse_url
+
+        found = self._session.merge_environment_settings(url, {}, None, None, None)
+        proxy = select_proxy(url, found["proxies"])
+        # What cannot be parsed at all, the library names in an error of its own.
+        with suppress(ValueError):
+            if proxy and not parse_url(proxy).host:
+                raise self._proxy_error("its address names no host")
+
+    def _proxy_error(self, what: str) -> JobServerError:
+        hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+        return self._error(f"cannot be reached through the proxy: {what}", hint=hint)
 
     def _call_error(self, error: Exception) -> JobServerError:
         """What the libraries' error means."""
@@ -192,10 +210,8 @@ class JobServer:
         if type(reason) is ValueError:
             # A length that is none, in the library's words about numbers.
             return self._error("has sent an answer that breaks off, or is malformed")
-        if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL | TypeError):
-            words = "its address names no host" if isinstance(error, TypeError) else _words_of(reason)
-            hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-            return self._error(f"cannot be reached through the proxy: {words}", hint=hint)
+        if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL):
+            return self._proxy_error(_words_of(reason))
         return self._error(f"cannot be reached: {_words_of(reason)}")
 
     def _read(self, response: requests.Response, most: int, deadline: float) -> bytes:

@@ -249,6 +249,8 @@ def test_connection_that_was_idle_for_long_is_not_used_again(server: JobServer):
     [
         ("http://user:pr0xyword@127.0.0.1:1", "through the proxy: Connection refused"),
         ("http://user:pr0xyword@", "through the proxy: its address names no host"),
+        ("user:pr0xyword@", "through the proxy: its address names no host"),
+        ("http://:3128", "through the proxy: its address names no host"),
         ("http://user:pr0xyword@127.0.0.1:99999", f"{MASK}@127.0.0.1:99999"),
     ],
 )
@@ -261,6 +263,14 @@ def test_proxy_that_does_not_do_is_named_without_its_password(monkeypatch: pytes
     assert told in message
     assert "pr0xyword" not in message
     client.close()
+
+
+def test_fault_of_ours_is_not_taken_for_one_of_the_proxy(monkeypatch: pytest.MonkeyPatch, client: Client):
+    monkeypatch.setenv("http_proxy", "http://user:pr0xyword@")
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    with pytest.raises(TypeError):
+        client.post_jobs(3, FLAGS)  # type: ignore[arg-type]
+    assert listed(client) == []
 
 
 def test_no_server_at_all():

@@ -78,7 +78,7 @@ fix: _ready
     @ruff check --fix-only --quiet .
     @ruff format --quiet .
 
-# write what derives from the code: docs/states.md, settings.md and commands.md, and the completions
+# write what derives from the code: docs/states.md, settings.md, commands.md and modules.md, and the completions
 docs: _ready
     @"{{ python }}" docs/generate.py
 

@@ -227,6 +227,7 @@ def _file_system(path: Path) -> str:
 
 def look_at_runner(settings: Settings) -> Iterator[Finding]:
     """Whether somebody moves the jobs that wait. Raises JobrunnerError."""
+    from jobrunner_cli.engine.store import queries
     from jobrunner_cli.engine.store.database import connect, translated
     from jobrunner_cli.engine.store.locks import holder_pid
 
@@ -239,7 +240,7 @@ def look_at_runner(settings: Settings) -> Iterator[Finding]:
         return
     path = settings.database_path
     with translated(path), closing(connect(path, readonly=True, patience=2.0)) as conn:
-        ((waiting,),) = conn.execute("SELECT count(*) FROM job WHERE state NOT IN ('failed', 'succeeded')").fetchall()
+        waiting = sum(queries.active_counts(conn).values())
     if waiting:
         yield warning(f"{waiting} jobs have not ended, and no runner is at work", "jobrunner run")
     else:

@@ -79,12 +79,11 @@ def record(
     """Enter the outputs that a job has put in place; the paths that were removed as obsolete.
 
     For whoever holds the workspace's lock since before they were put there; `known` is what `read` has told since
-    then, and is changed. Those `replaced` by another job since
-    keep that job's entries. With `remove_obsolete`, what the manifest still attributes to the action and is not among
-    the outputs is removed from both stores; so is what was released of files in whose place there are directories now,
-    or the reverse. That comes first, so that a crash in between leaves entries to go by. Without
-    `force_name` it survives a power cut from when the caller forces the metadata directory of the medium store to the
-    disk. May be repeated. Raises JobFilesError, DiskFullError.
+    then, and is changed. Those `replaced` by another job since keep that job's entries. With `remove_obsolete`, what
+    the manifest still attributes to the action and is not among the outputs is removed from both stores; so is what was
+    released of files in whose place there are directories now, or the reverse. That comes first, so that a crash in
+    between leaves entries to go by. Without `force_name` it survives a power cut from when the caller forces the
+    metadata directory of the medium store to the disk. May be repeated. Raises JobFilesError, DiskFullError.
     """
     with file_errors(f"write the manifest of workspace {stores.workspace}"):
         manifest = read(stores) if known is None else known

@@ -78,9 +78,9 @@ def read_log(
     """The lines of a job's log without their line ends, secrets masked; those that the job printed begin with a
     timestamp, and LogGap or its words stand where some are missing.
 
-    With `tail`, only the last so many that it printed so far, and the summary of a stored log. With `follow` until the job has ended, going over from the
-    live log to the stored one without losing or repeating a line. `executor` is asked for only if the job has no
-    stored log. Raises what the executor raises.
+    With `tail`, only the last so many that it printed so far, and the summary of a stored log. With `follow` until the
+    job has ended, going over from the live log to the stored one without losing or repeating a line. `executor` is
+    asked for only if the job has no stored log. Raises what the executor raises.
     """
     reader = _Reader(settings, database, executor, job.id, tail)
     if not _is_active(job) and stored_log(settings, job) is not None:

@@ -79,9 +79,9 @@ def restore(
 ) -> RestoreReport:
     """Put a copy in the place of the database, and keep the replaced one beside it.
 
-    `locks` are held meanwhile: those of whoever writes for a long time, for whom is waited `patience` seconds. Raises NotFoundError without the copy,
-    RunnerActiveError if one of the locks is held, DatabaseNotMigratedError for a copy from a newer version,
-    ConfigurationError for one that is damaged or no database of jobrunner's.
+    `locks` are held meanwhile: those of whoever writes for a long time, who is waited for `patience` seconds. Raises
+    NotFoundError without the copy, RunnerActiveError if one of the locks is held, DatabaseNotMigratedError for a copy
+    from a newer version, ConfigurationError for one that is damaged or no database of jobrunner's.
     """
     if not source.is_file():
         msg = f"there is no file {source}"

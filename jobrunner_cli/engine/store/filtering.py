@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.indexes import UNFINISHED
 from jobrunner_cli.engine.store.mapper import id_list
 from jobrunner_cli.engine.store.models import Job
 from jobrunner_cli.engine.store.queries import jobs_by_ids
 
-#: Word for word the condition of the partial index, which SQLite uses only then.
-_ACTIVE = "state NOT IN ('failed', 'succeeded')"
 #: How many jobs are read at once: memory stays small, however many there are.
 _BATCH = 500
 _FINISHED_STATES = (State.SUCCEEDED, State.FAILED)
@@ -88,7 +87,7 @@ def filtered_ids(conn: Connection, wanted: JobFilter, *, limit: int | None = Non
     ids: list[str] = []
     if codes & ACTIVE_CODES:
         running = f"state = '{State.RUNNING.value}' DESC"
-        query = f"SELECT {columns} FROM job WHERE {_ACTIVE} AND {condition} ORDER BY {running}, {newest}"
+        query = f"SELECT {columns} FROM job WHERE {UNFINISHED} AND {condition} ORDER BY {running}, {newest}"
         ids = [row["id"] for row in conn.execute(query, (*parameters, most)).fetchall()]
     finished: list[tuple[int, int, str]] = []
     if len(ids) < most or most < 0:

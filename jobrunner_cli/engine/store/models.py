@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.engine.store.indexes import OF_JOBS
 
 _END_OF_TIME = 253_402_300_800  # the year 10000, which has no form in ISO 8601
 
@@ -52,7 +53,7 @@ class Job:
     """One action of one job request (sections 1 and 8)."""
 
     __tablename__: ClassVar[str] = "job"
-    __tableschema__: ClassVar[str] = """
+    __tableschema__: ClassVar[str] = f"""
         CREATE TABLE job (
             id TEXT PRIMARY KEY,
             job_request_id TEXT,
@@ -84,11 +85,7 @@ class Job:
             requires_db BOOLEAN,
             restarts INTEGER NOT NULL DEFAULT 0
         );
-        CREATE INDEX idx_job__job_request_id ON job (job_request_id);
-        CREATE INDEX idx_job__state ON job (state) WHERE state NOT IN ('failed', 'succeeded');
-        CREATE INDEX idx_job__workspace_action ON job (workspace, action, created_at);
-        CREATE INDEX idx_job__state_created_at ON job (state, created_at);
-        CREATE INDEX idx_job__workspace_state ON job (workspace, state, created_at);
+        {OF_JOBS}
     """
     #: columns whose reading needs the whole row
     __readers__: ClassVar[Mapping[str, Callable[[sqlite3.Row], Any]]] = {

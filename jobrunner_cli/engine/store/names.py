@@ -1,6 +1,6 @@
 """Names of what is in the tables, for those who type them: few columns of few rows, through an index.
 
-This imports nothing of the store: somebody waits at a key, and the stored classes take longer than the answers.
+This imports no stored class: somebody waits at a key, and they take longer than the answers.
 """
 
 # ruff: noqa: S608 - what is put into the statements are the constants of this file; values are parameters.
@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from jobrunner_cli.engine.store.indexes import UNFINISHED
+
 #: Greater than every character that an id may have.
 _LAST = "\U0010ffff"
 _COLUMNS = "id, workspace, action, coalesce(status_code, state)"
-#: The condition of the partial index, word for word: SQLite uses the index only for a query that repeats it.
-UNFINISHED = "state NOT IN ('failed', 'succeeded')"
 _NEWEST = "ORDER BY created_at DESC, rowid DESC LIMIT ?"
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.indexes import UNFINISHED
 from jobrunner_cli.engine.store.mapper import id_list
 from jobrunner_cli.engine.store.models import read_code
-from jobrunner_cli.engine.store.names import UNFINISHED
 
 #: Finished jobs beyond these, the oldest ones, are counted and not read.
 MOST_FINISHED = 100_000

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.states import State, StatusCode
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.indexes import UNFINISHED
 from jobrunner_cli.engine.store.mapper import find_one, find_where, id_list
 from jobrunner_cli.engine.store.models import (
     Acknowledgement,
@@ -26,7 +27,6 @@ from jobrunner_cli.engine.store.models import (
     SavedJobRequest,
     read_code,
 )
-from jobrunner_cli.engine.store.names import UNFINISHED
 from jobrunner_cli.engine.store.names import known_actions as known_actions  # noqa: PLC0414 - named here for all who ask the tables
 from jobrunner_cli.engine.store.names import known_workspaces as known_workspaces  # noqa: PLC0414 - the same
 

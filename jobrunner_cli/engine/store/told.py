@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from jobrunner_cli.engine.states import State, StatusCode
 from jobrunner_cli.engine.store.database import Connection
+from jobrunner_cli.engine.store.indexes import UNFINISHED
 from jobrunner_cli.engine.store.mapper import find_where, id_list
 from jobrunner_cli.engine.store.models import Job
-from jobrunner_cli.engine.store.names import UNFINISHED
 
 _HAS_JOBS = "EXISTS (SELECT 1 FROM job WHERE job_request_id = asked.value)"
 _HAS_ACTIVE_JOBS = f"EXISTS (SELECT 1 FROM job WHERE job_request_id = asked.value AND {UNFINISHED})"

@@ -235,7 +235,9 @@ class Outcome:
     #: SUCCEEDED, NONZERO_EXIT or UNMATCHED_PATTERNS
     code: StatusCode
     message: str
-    hint: str | None
+    #: what to do about it, and where somebody reads on who does not read the job's log already
+    advice: str | None
+    pointer: str | None
     exit_code: int
     image_id: str | None
     outputs: tuple[StoredOutput, ...]
@@ -249,6 +251,11 @@ class Outcome:
     finalized_at: int
     #: the engine's description of the container, masked
     container_metadata: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def hint(self) -> str | None:
+        """What to do about it and where to read on, for everywhere but the log."""
+        return "; ".join(filter(None, (self.advice, self.pointer))) or None
 
     @property
     def held_back(self) -> dict[str, str]:

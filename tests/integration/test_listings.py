@@ -178,7 +178,7 @@ def judged(workdir: Path) -> Connection:
         status_message="Completed successfully, but 1 file was held back", restarts=2,
     )  # fmt: skip
     conn = new_database(workdir, job)
-    assert record_verdict(conn, job, make_outcome(hint="the log says why", exit_code=0), time.time_ns())
+    assert record_verdict(conn, job, make_outcome(advice=None, pointer="the log says why", exit_code=0), time.time_ns())
     return conn
 
 

@@ -114,7 +114,8 @@ def make_outcome(**fields: Any) -> Outcome:
     values: dict[str, Any] = {
         "code": StatusCode.SUCCEEDED,
         "message": "Completed successfully",
-        "hint": None,
+        "advice": None,
+        "pointer": None,
         "exit_code": 0,
         "image_id": "sha256:1",
         "outputs": (

@@ -164,15 +164,24 @@ def test_the_verdict_survives_with_every_field(tmp_path: Path) -> None:
 @given(
     code=st.sampled_from([C.SUCCEEDED, C.NONZERO_EXIT, C.UNMATCHED_PATTERNS]),
     message=st.text(),
-    hint=st.none() | st.text(),
+    advice=st.none() | st.text(),
     names=st.lists(st.text()),
     refused=st.dictionaries(st.text(), st.text()),
 )
 def test_any_verdict_is_read_back_as_it_was(
-    code: StatusCode, message: str, hint: str | None, names: list[str], refused: dict[str, str]
+    code: StatusCode, message: str, advice: str | None, names: list[str], refused: dict[str, str]
 ) -> None:
-    outcome = make_outcome(code=code, message=message, hint=hint, unmatched_outputs=tuple(names), refused=refused)
+    outcome = make_outcome(
+        code=code, message=message, advice=advice, pointer=advice, unmatched_outputs=tuple(names), refused=refused
+    )
     assert outcome_from_json(outcome_to_json(outcome)) == outcome
+
+
+@pytest.mark.parametrize("hint", [None, "look at it"])
+def test_verdict_of_an_older_version_keeps_its_hint(hint: str | None) -> None:
+    values = outcome_to_json(make_outcome())
+    del values["advice"], values["pointer"]
+    assert outcome_from_json(values | {"hint": hint}).hint == hint
 
 
 @pytest.mark.parametrize("kind", [IntentKind.CANCEL, IntentKind.KILL])

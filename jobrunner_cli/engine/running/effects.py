@@ -25,7 +25,7 @@ from jobrunner_cli.engine.running.definitions import container_spec
 from jobrunner_cli.engine.running.leftovers import workspaces_on_disk
 from jobrunner_cli.engine.running.printed import printed
 from jobrunner_cli.engine.running.transport import transport_for
-from jobrunner_cli.engine.running.verdicts import hint_in_log, judge
+from jobrunner_cli.engine.running.verdicts import judge
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.work import (
     ContainerDetail,
@@ -303,7 +303,7 @@ class Effects:
             outcome.image_id,
             ended_at=outcome.finalized_at,
             status=status,
-            hint=hint_in_log(outcome),
+            hint=outcome.advice,
         )
 
     def _log_facts(

@@ -26,7 +26,6 @@ DATABASE_EXIT_CODES = {
 _SHELL_CODES = {126: "usually a command that cannot be executed", 127: "usually a command that is not there"}
 
 _KILLED = 137
-_SEE_LOG = "its log says more: jobrunner jobs logs "
 #: What stands for the code of a container that has ended without one.
 _UNKNOWN = 255
 
@@ -43,11 +42,12 @@ def judge(
 ) -> Outcome:
     """The outcome of a job whose container has ended by itself, or was ended by the runner (`ended_for` says why)."""
     exit_code = _UNKNOWN if detail.exit_code is None else detail.exit_code
-    code, message, hint = _verdict(job, detail, matched, outputs, exit_code, ended_for)
+    code, message, advice = _verdict(job, detail, matched, outputs, exit_code, ended_for)
     return Outcome(
         code=code,
         message=mask(message),
-        hint=mask(hint) if hint else None,
+        advice=mask(advice) if advice else None,
+        pointer=f"its log says more: jobrunner jobs logs {job.id}" if exit_code != 0 and ended_for is None else None,
         exit_code=exit_code,
         image_id=detail.image_id,
         outputs=tuple(outputs),
@@ -59,11 +59,6 @@ def judge(
     )
 
 
-def hint_in_log(outcome: Outcome) -> str | None:
-    """The hint as the job's log has it: whoever reads that need not be told to."""
-    return (outcome.hint or "").partition(_SEE_LOG)[0].removesuffix("; ") or None
-
-
 def _verdict(
     job: JobDefinition,
     detail: ContainerDetail,
@@ -73,17 +68,16 @@ def _verdict(
     ended_for: str | None,
 ) -> tuple[StatusCode, str, str | None]:
     if ended_for is not None:
-        hint = "what its patterns matched is stored; have it take less, or ask for a higher limit"
-        return StatusCode.NONZERO_EXIT, f"Job was ended: {ended_for}", hint
+        advice = "what its patterns matched is stored; have it take less, or ask for a higher limit"
+        return StatusCode.NONZERO_EXIT, f"Job was ended: {ended_for}", advice
     if exit_code != 0:
         reason = _reason(job, detail, exit_code)
-        hint = f"{_SEE_LOG}{job.id}"
-        if detail.out_of_memory:
-            hint = f"have it hold less in memory at once, or have DEFAULT_JOB_MEMORY_LIMIT raised; {hint}"
-        return StatusCode.NONZERO_EXIT, f"Job exited with an error: {reason}", hint
+        less = "have it hold less in memory at once, or have DEFAULT_JOB_MEMORY_LIMIT raised"
+        message = f"Job exited with an error: {reason}"
+        return StatusCode.NONZERO_EXIT, message, less if detail.out_of_memory else None
     if matched.unmatched_patterns:
         message = f"No outputs found matching patterns: {quote_names(matched.unmatched_patterns, most=10)}"
-        return StatusCode.UNMATCHED_PATTERNS, message, _hint_of_unmatched(matched)
+        return StatusCode.UNMATCHED_PATTERNS, message, _advice_on_unmatched(matched)
     held_back = sum(1 for output in outputs if output.excluded)
     if held_back:
         files = "1 file was" if held_back == 1 else f"{held_back} files were"
@@ -103,7 +97,7 @@ def _reason(job: JobDefinition, detail: ContainerDetail, exit_code: int) -> str:
     return f"exit code {exit_code} ({meaning})" if meaning else f"exit code {exit_code}"
 
 
-def _hint_of_unmatched(matched: Matched) -> str:
+def _advice_on_unmatched(matched: Matched) -> str:
     if matched.refused:
         refused = [f"{path} ({reason})" for path, reason in matched.refused.items()]
         return f"these could not be taken: {quote_names(refused, most=5)}"

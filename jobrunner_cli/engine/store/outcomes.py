@@ -23,8 +23,10 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def outcome_from_json(values: Mapping[str, Any]) -> Outcome:
-    """The outcome that `outcome_to_json` wrote."""
-    known = {item.name: values[item.name] for item in fields(Outcome)}
+    """The outcome that `outcome_to_json` wrote, here or in a version that had one hint instead of its two parts."""
+    parts = {"advice": values.get("hint"), "pointer": None}
+    known = {item.name: values[item.name] for item in fields(Outcome) if item.name not in parts}
+    known |= {name: values.get(name, former) for name, former in parts.items()}
     known["code"] = StatusCode(values["code"])
     known["outputs"] = tuple(StoredOutput(**output) for output in values["outputs"])
     known["unmatched_patterns"] = tuple(values["unmatched_patterns"])

@@ -1,4 +1,7 @@
-"""The neighbourhood of a job: what it needs, directly and not, and what needs it, each with its latest job."""
+"""The neighbourhood of a job: what it needs, directly and not, and what needs it, each with its latest job.
+
+A neighbour whose row is damaged is left out: one such row must not keep all others from being looked at.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +35,15 @@ def neighbourhood(conn: Connection, job: Job, most: int = MOST) -> Neighbourhood
 
     The nearest ones come first where there are more than `most`.
     """
-    known = {other.action: other for other in queries.jobs_of_request(conn, job.job_request_id)}
+    known = {other.action: other for other in queries.jobs_of_request(conn, job.job_request_id, damaged=[])}
     known[job.action] = job
-    for other in queries.jobs_by_ids(conn, job.wait_for_job_ids).values():
+    for other in queries.jobs_by_ids(conn, job.wait_for_job_ids, damaged=[]).values():
         known.setdefault(other.action, other)
     found = [job.action]
     for action in found:
         here = known.get(action)
         missing = [need for need in here.requires_outputs_from if need not in known] if here else []
-        known |= queries.newest_jobs(conn, job.workspace, missing)
+        known |= queries.newest_jobs(conn, job.workspace, missing, damaged=[])
         found += [need for need in (here.requires_outputs_from if here else ()) if need not in found]
     dependants = [job.action]
     for action in dependants:
@@ -63,16 +66,16 @@ def neighbourhood(conn: Connection, job: Job, most: int = MOST) -> Neighbourhood
 
 def needed_by(conn: Connection, job: Job) -> list[Job]:
     """The jobs that it waited or waits for; of the other actions that it needs, the one whose outputs it gets."""
-    awaited = list(queries.jobs_by_ids(conn, job.wait_for_job_ids).values())
+    awaited = list(queries.jobs_by_ids(conn, job.wait_for_job_ids, damaged=[]).values())
     others = set(job.requires_outputs_from) - {each.action for each in awaited}
-    done = queries.latest_succeeded(conn, job.workspace, others).values()
+    done = queries.latest_succeeded(conn, job.workspace, others, damaged=[]).values()
     order = {action: place for place, action in enumerate(job.requires_outputs_from)}
     return sorted([*awaited, *done], key=lambda each: (order.get(each.action, len(order)), each.created_at, each.id))
 
 
 def waiting_for(conn: Connection, job: Job) -> list[Job]:
     """The jobs that wait or waited for it: those of its request, and of others what has not ended."""
-    candidates = {each.id: each for each in queries.jobs_of_request(conn, job.job_request_id)}
-    candidates.update((each.id, each) for each in queries.active_jobs(conn))
+    candidates = {each.id: each for each in queries.jobs_of_request(conn, job.job_request_id, damaged=[])}
+    candidates.update((each.id, each) for each in queries.active_jobs(conn, damaged=[]))
     found = [each for each in candidates.values() if job.id in each.wait_for_job_ids]
     return sorted(found, key=lambda each: (each.created_at, each.action, each.id))

@@ -72,7 +72,8 @@ def dependants(conn: Connection, jobs: Iterable[Job]) -> list[Job]:
     """The waiting jobs that would fail with these, because they wait for them, directly or not; oldest first."""
     lost = {job.id for job in jobs}
     found: dict[str, Job] = {}
-    waiting = [job for job in queries.active_jobs(conn) if job.id not in lost]
+    # A row that is damaged waits for an operator, and must not keep one from ending other jobs.
+    waiting = [job for job in queries.active_jobs(conn, damaged=[]) if job.id not in lost]
     grown = True
     while grown:
         fresh = [job for job in waiting if job.id not in found and lost.intersection(job.wait_for_job_ids)]
@@ -164,7 +165,7 @@ def _outline_pause(
 def outline_workspace(conn: Connection, operation: Operation, workspace: str) -> list[Step]:
     """What a pause of a workspace (PAUSE), or its end (RESUME), means for each of its active jobs: first those that wait."""
     found = []
-    for job in queries.active_jobs(conn):
+    for job in queries.active_jobs(conn, damaged=[]):
         if job.workspace != workspace:
             continue
         if state_of(job.status_code) is State.RUNNING:

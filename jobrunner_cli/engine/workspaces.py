@@ -40,7 +40,8 @@ class WorkspaceView:
     archive: Path | None
     #: bytes
     archive_size: int
-    #: what keeps jobs from running in it, other than that it is archived; or what is wrong with its manifest
+    #: what keeps jobs from running in it, other than that it is archived; or what is wrong with its manifest, or with
+    #: the rows of its jobs
     problem: str | None
 
 
@@ -72,16 +73,19 @@ def look_at(settings: Settings, conn: Connection, name: str) -> WorkspaceView:
     Raises NotFoundError if there is nothing by that name, JobFilesError.
     """
     stores = stores_of(settings, name)
-    jobs = filtered_jobs(conn, JobFilter(workspace=name), limit=1)
+    damaged: list[str] = []
+    jobs = filtered_jobs(conn, JobFilter(workspace=name), limit=1, damaged=damaged)
     archive = archive_of(settings, name)
-    if not jobs and archive is None and not stores.high.exists() and not stores.medium.exists():
+    if not jobs and not damaged and archive is None and not stores.high.exists() and not stores.medium.exists():
         msg = f"there is no workspace {name!r}"
         raise NotFoundError(msg, hint="jobrunner workspaces ls lists them")
     outputs, problem = _outputs(stores)
     absence = why_absent(settings, name) if archive is None else None
+    active = filtered_jobs(conn, JobFilter(workspace=name, codes=ACTIVE_CODES), damaged=damaged)
+    problems = dict.fromkeys(filter(None, [problem if absence is None else absence.message, *damaged]))
     return WorkspaceView(
         name=name,
-        active=tuple(filtered_jobs(conn, JobFilter(workspace=name, codes=ACTIVE_CODES))),
+        active=tuple(active),
         last_job=jobs[0] if jobs else None,
         outputs=outputs,
         high_size=size_below(stores.high),
@@ -90,7 +94,7 @@ def look_at(settings: Settings, conn: Connection, name: str) -> WorkspaceView:
         medium=stores.medium,
         archive=archive,
         archive_size=0 if archive is None else archive.stat().st_size,
-        problem=absence.message if absence is not None else problem,
+        problem="; ".join(problems) or None,
     )
 
 

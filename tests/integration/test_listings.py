@@ -82,6 +82,26 @@ def test_row_that_cannot_be_read_is_named_and_the_others_are_listed(jobs: Path):
     assert done.stderr.startswith(f"Left out: the database has a damaged row in job, {whole[1]['id']}: column outputs")
 
 
+def test_row_that_cannot_be_read_keeps_nobody_from_looking_at_anything_else(jobs: Path):
+    running, waiting, *_ = listed()
+    with closing(sqlite3.connect(jobs / "db.sqlite")) as conn:
+        conn.execute("UPDATE job SET outputs = '{' WHERE id = ?", (waiting["id"],))
+        conn.commit()
+    damage = f"the database has a damaged row in job, {waiting['id']}: column outputs"
+    shown = json.loads(jobrunner("jobs", "show", running["id"], "--json").stdout)
+    assert (shown["id"], shown["dependants"]) == (running["id"], [])
+    (workspace,) = [
+        each
+        for each in json.loads(jobrunner("workspaces", "ls", "--json").stdout)
+        if each["name"] == waiting["workspace"]
+    ]
+    assert workspace["problem"].startswith(damage)
+    assert waiting["id"] not in {job["id"] for job in workspace["active_jobs"]}
+    status = json.loads(jobrunner("status", "--json", code=1).stdout)
+    assert any(problem.startswith(damage) for problem in status["problems"])
+    assert jobrunner("jobs", "kill", running["id"], "--dry-run").stdout
+
+
 def test_listing_is_narrowed_by_workspace_state_and_number(jobs: Path):
     assert {job["workspace"] for job in listed("--workspace", "other")} == {"other"}
     assert [job["action"] for job in listed("--active")] == ["run", "wait"]

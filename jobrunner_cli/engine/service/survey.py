@@ -105,8 +105,9 @@ def survey(settings: Settings) -> Survey:
     sync_pid = holder_pid(settings.sync_lock_path)
     report = read_status(settings.sync_status_path)
     weights = load_weights(settings.job_resource_weights)
+    damaged: list[str] = []
     with Database(settings.database_path, readonly=True, patience=_PATIENCE) as database:
-        jobs = queries.active_jobs(database.connection)
+        jobs = queries.active_jobs(database.connection, damaged=damaged)
         flags = tuple(flag for flag in queries.flags(database.connection) if flag.value is not None)
     running = [job for job in jobs if state_of(job.status_code) is State.RUNNING]
     waiting = [job for job in jobs if state_of(job.status_code) is State.PENDING]
@@ -141,6 +142,7 @@ def survey(settings: Settings) -> Survey:
                     *([] if answers else [f"engine: {said}"]),
                     *_problems_of_sync(settings, sync_pid, report),
                     *_problems_of_disks(found),
+                    *damaged,
                 ]
             )
         ),

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.states import ACTIVE_CODES, TABLE, State, StatusCode, state_of
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.indexes import UNFINISHED
@@ -59,23 +58,8 @@ def jobs_in_order(conn: Connection, ids: Sequence[str], *, damaged: list[str] | 
     """Those of these jobs that exist, in this order, read a few at a time; `damaged` as for `filtered_jobs`."""
     for start in range(0, len(ids), _BATCH):
         some = ids[start : start + _BATCH]
-        try:
-            found = jobs_by_ids(conn, some)
-        except ConfigurationError:
-            if damaged is None:
-                raise
-            found = _readable(conn, some, damaged)
+        found = jobs_by_ids(conn, some, damaged=damaged)
         yield from (found[job_id] for job_id in some if job_id in found)
-
-
-def _readable(conn: Connection, ids: Iterable[str], damaged: list[str]) -> dict[str, Job]:
-    found: dict[str, Job] = {}
-    for job_id in ids:
-        try:
-            found |= jobs_by_ids(conn, [job_id])
-        except ConfigurationError as error:
-            damaged.append(error.message)
-    return found
 
 
 def filtered_ids(conn: Connection, wanted: JobFilter, *, limit: int | None = None) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.states import State, StatusCode
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.indexes import UNFINISHED
@@ -40,9 +41,16 @@ _WITH_COMMAND = frozenset(
 )
 
 
-def active_jobs(conn: Connection) -> list[Job]:
-    """All unfinished jobs, oldest first."""
-    return find_where(conn, Job, f"WHERE {UNFINISHED} ORDER BY created_at, rowid")
+def active_jobs(conn: Connection, *, damaged: list[str] | None = None) -> list[Job]:
+    """All unfinished jobs, oldest first; `damaged` as for `jobs_by_ids`."""
+    try:
+        return find_where(conn, Job, f"WHERE {UNFINISHED} ORDER BY created_at, rowid")
+    except ConfigurationError:
+        if damaged is None:
+            raise
+    ids = active_ids(conn)
+    found = jobs_by_ids(conn, ids, damaged=damaged)
+    return [found[job_id] for job_id in ids if job_id in found]
 
 
 def active_ids(conn: Connection) -> list[str]:
@@ -63,9 +71,28 @@ def job_by_id(conn: Connection, job_id: str) -> Job | None:
     return find_one(conn, Job, "WHERE id = ?", (job_id,))
 
 
-def jobs_by_ids(conn: Connection, ids: Iterable[str]) -> dict[str, Job]:
-    """Those of these jobs that exist, by id."""
-    return {job.id: job for job in find_where(conn, Job, f"WHERE id {_AMONG}", (id_list(ids),))}
+def jobs_by_ids(conn: Connection, ids: Iterable[str], *, damaged: list[str] | None = None) -> dict[str, Job]:
+    """Those of these jobs that exist, by id.
+
+    What is wrong with a row that cannot be read goes to `damaged`, a sentence each; without it, it is raised as
+    ConfigurationError.
+    """
+    wanted = list(ids)
+    try:
+        return {job.id: job for job in find_where(conn, Job, f"WHERE id {_AMONG}", (id_list(wanted),))}
+    except ConfigurationError:
+        if damaged is None:
+            raise
+    found: dict[str, Job] = {}
+    for job_id in wanted:
+        try:
+            job = job_by_id(conn, job_id)
+        except ConfigurationError as error:
+            # What is not even text is told without the row that it is in.
+            damaged.append(error.message if job_id in error.message else f"{error.message} (job {job_id})")
+        else:
+            found |= {} if job is None else {job_id: job}
+    return found
 
 
 def find_jobs(conn: Connection, text: str) -> list[Job]:
@@ -113,14 +140,24 @@ def latest_jobs(
     return _latest(conn, workspace, actions, condition)
 
 
-def newest_jobs(conn: Connection, workspace: str, actions: Iterable[str]) -> dict[str, Job]:
-    """Action -> its most recent job in the workspace, cancelled or not, that does not only report."""
-    return _latest(conn, workspace, actions, "TRUE")
+def newest_jobs(
+    conn: Connection, workspace: str, actions: Iterable[str], *, damaged: list[str] | None = None
+) -> dict[str, Job]:
+    """Action -> its most recent job in the workspace, cancelled or not, that does not only report.
+
+    `damaged` as for `jobs_by_ids`.
+    """
+    return _latest(conn, workspace, actions, "TRUE", damaged=damaged)
 
 
-def latest_succeeded(conn: Connection, workspace: str, actions: Iterable[str]) -> dict[str, Job]:
-    """Action -> its most recent job in the workspace that ran and succeeded: what recorded the outputs now there."""
-    return _latest(conn, workspace, actions, "state = 'succeeded'")
+def latest_succeeded(
+    conn: Connection, workspace: str, actions: Iterable[str], *, damaged: list[str] | None = None
+) -> dict[str, Job]:
+    """Action -> its most recent job in the workspace that ran and succeeded: what recorded the outputs now there.
+
+    `damaged` as for `jobs_by_ids`.
+    """
+    return _latest(conn, workspace, actions, "state = 'succeeded'", damaged=damaged)
 
 
 def recorded_outputs(conn: Connection, workspace: str) -> list[RecordedOutputs]:
@@ -169,14 +206,28 @@ def _read_recorded(row: sqlite3.Row) -> RecordedOutputs | None:
 
 
 def _latest(
-    conn: Connection, workspace: str, actions: Iterable[str], condition: str, *parameters: object
+    conn: Connection,
+    workspace: str,
+    actions: Iterable[str],
+    condition: str,
+    *parameters: object,
+    damaged: list[str] | None = None,
 ) -> dict[str, Job]:
     clause = (
         f"WHERE workspace = ? AND action = ? AND action <> '__error__' AND run_command IS NOT NULL AND {condition} "
         "ORDER BY created_at DESC, rowid DESC"
     )
-    found = {action: find_one(conn, Job, clause, (workspace, action, *parameters)) for action in actions}
-    return {action: job for action, job in found.items() if job is not None}
+    found: dict[str, Job] = {}
+    for action in actions:
+        try:
+            job = find_one(conn, Job, clause, (workspace, action, *parameters))
+        except ConfigurationError as error:
+            if damaged is None:
+                raise
+            damaged.append(error.message)
+        else:
+            found |= {} if job is None else {action: job}
+    return found
 
 
 def codes_of(conn: Connection, ids: Iterable[str]) -> dict[str, StatusCode]:
@@ -185,9 +236,16 @@ def codes_of(conn: Connection, ids: Iterable[str]) -> dict[str, StatusCode]:
     return {row["id"]: read_code(row) for row in rows}
 
 
-def jobs_of_request(conn: Connection, request_id: str) -> list[Job]:
-    """The jobs of a request, as they were made."""
-    return find_where(conn, Job, "WHERE job_request_id = ? ORDER BY rowid", (request_id,))
+def jobs_of_request(conn: Connection, request_id: str, *, damaged: list[str] | None = None) -> list[Job]:
+    """The jobs of a request, as they were made; `damaged` as for `jobs_by_ids`."""
+    clause = "WHERE job_request_id = ? ORDER BY rowid"
+    try:
+        return find_where(conn, Job, clause, (request_id,))
+    except ConfigurationError:
+        if damaged is None:
+            raise
+    ids = [row["id"] for row in conn.execute(f"SELECT id FROM job {clause}", (request_id,)).fetchall()]
+    return list(jobs_by_ids(conn, ids, damaged=damaged).values())
 
 
 def active_counts(conn: Connection) -> dict[State, int]:

@@ -52,6 +52,14 @@ def test_a_second_runner_is_refused_with_the_first_ones_pid(tmp_path: Path) -> N
             RunnerLock(path).acquire()
 
 
+def test_a_lock_that_cannot_be_written_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    # A device takes no length: any trouble but the lack of space.
+    (tmp_path / "runner.lock").symlink_to("/dev/full")
+    with pytest.raises(ConfigurationError, match="cannot be written: Invalid argument") as caught:
+        RunnerLock(tmp_path / "runner.lock").acquire()
+    assert "space" not in (caught.value.hint or "")
+
+
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "runner.lock"
     with holding(path) as process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -34,8 +35,8 @@ class RunnerLock:
     def acquire(self, timeout: float = 0.0) -> None:
         """Take the lock, waiting at most so many seconds.
 
-        Raises RunnerActiveError, naming the process that holds it, and ConfigurationError where the lock's file cannot
-        be made.
+        Raises RunnerActiveError, naming the process that holds it, ConfigurationError where the lock's file cannot be
+        made or written, and DiskFullError where there is no space for it.
         """
         if self._descriptor is not None:
             return
@@ -115,7 +116,9 @@ def _write_pid(path: Path, descriptor: int) -> None:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except OSError as error:
         msg = f"the runner lock {path} cannot be written: {error.strerror}"
-        raise DiskFullError(msg, hint="its directory needs a few kilobytes of space") from error
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFullError(msg, hint="its directory needs a few kilobytes of space") from error
+        raise ConfigurationError(msg, hint="WORKDIR must be on a disk that can be written to") from error
 
 
 def _written_pid(descriptor: int) -> int:

@@ -17,8 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".stamp"
 LOCKS = ("requirements.prod.txt", "requirements.dev.txt")
-#: Settings of pip that would have it install somewhere else than into the environment.
+#: Settings of pip that would have it install somewhere else than into the environment: as variables, and as options that
+#: outdo what its configuration files say, which stay in force for the rest. An empty target is none; an empty prefix or
+#: root would be the directory that it is run in.
 ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
+HERE = ("--target=", f"--prefix={VENV}", "--root=/")
 
 
 def wanted_stamp() -> tuple[str, str]:
@@ -47,9 +50,10 @@ def quietly(*command: str | Path) -> None:
         sys.exit(f"./just: failed with exit code {done.returncode}: {' '.join(map(str, command))}")
 
 
-def pip(*arguments: str | Path) -> None:
+def install(*arguments: str | Path) -> None:
     """Install into the environment, never from the caller's directory and never asking anything."""
-    quietly(VENV / "bin/python", "-I", "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments)
+    pip = (VENV / "bin/python", "-I", "-m", "pip", "--no-input", "--disable-pip-version-check")
+    quietly(*pip, "install", *HERE, *arguments)
 
 
 def works(python: Path) -> bool:
@@ -78,9 +82,9 @@ def make() -> None:
         elif VENV.exists():
             shutil.rmtree(VENV)
         quietly(sys.executable, "-I", "-m", "venv", VENV)
-        pip("install", "--require-hashes", "-r", ROOT / "requirements.dev.txt")
+        install("--require-hashes", "-r", ROOT / "requirements.dev.txt")
     STAMP.unlink(missing_ok=True)
-    pip("install", "--no-index", "--no-deps", "--no-build-isolation", "--editable", ROOT)
+    install("--no-index", "--no-deps", "--no-build-isolation", "--editable", ROOT)
     unfinished = VENV / ".stamp.new"
     unfinished.write_text("".join(wanted_stamp()))
     unfinished.rename(STAMP)

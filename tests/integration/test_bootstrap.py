@@ -182,10 +182,21 @@ def test_devenv_leaves_a_dotenv_as_it_is(tmp_path: Path):
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[subprocess.CompletedProcess[str]]]]:
     """A checkout in which two bootstraps were started at the same moment, by someone who has pip install elsewhere."""
     checkout = copy_of_checkout(tmp_path_factory.mktemp("bootstrap") / "checkout")
+    elsewhere = checkout.parent / "elsewhere"
+    configuration = checkout.parent / "pip.conf"
+    # Read beside the machine's own, which may name an index that is needed.
+    configuration.write_text(
+        f"[install]\ntarget = {elsewhere}/target\nprefix = {elsewhere}/prefix\nroot = {elsewhere}/root\nuser = true\n"
+    )
     starting = [
         subprocess.Popen(
             [checkout / "just", "--ready"],
-            env={**STARTED_WITH, "PIP_USER": "1", "PIP_TARGET": str(checkout / "elsewhere")},
+            env={
+                **STARTED_WITH,
+                "PIP_CONFIG_FILE": str(configuration),
+                "PIP_USER": "1",
+                "PIP_TARGET": str(elsewhere / "variable"),
+            },
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for _ in range(2)
@@ -205,6 +216,7 @@ def test_two_at_once_make_one_environment(made):
     assert sorted("Waiting" in one.stderr for one in done) == [False, True]
     assert sum("Making .venv" in one.stderr for one in done) == 1
     subprocess.run([checkout / ".venv/bin/python", "-c", "import jobrunner_cli, pytest"], check=True, cwd="/")
+    assert not (checkout.parent / "elsewhere").exists()
 
 
 @pytest.mark.slow

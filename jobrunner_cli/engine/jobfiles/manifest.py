@@ -93,13 +93,13 @@ def record(
         gone = _take_displaced(entries, new)
         entries.update(new)
         made = {output.path for output in outputs}
-        claimed = claimed_by_others(stores, origin.job_id) if gone or remove_obsolete else set()
-        obsolete = _take_obsolete(entries, made, claimed, origin) if remove_obsolete else {}
+        obsolete = _take_obsolete(stores, entries, made, origin) if remove_obsolete else {}
         gone |= obsolete
-        respelled = _remove_files(stores, gone, entries, claimed) if gone else set()
+        if gone:
+            _remove_files(stores, gone, entries, claimed_by_others(stores, origin.job_id))
         if entries != before or not exists(stores):
             _write(stores, manifest, force_name=force_name)
-    return tuple(sorted(obsolete.keys() - respelled))
+    return tuple(sorted(obsolete))
 
 
 def add_missing(stores: WorkspaceStores, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -189,63 +189,52 @@ def _take_displaced(entries: dict[str, Any], new: Mapping[str, Any]) -> dict[str
 
 
 def _take_obsolete(
-    entries: dict[str, Any], made: Collection[str], claimed: Collection[str], origin: Origin
+    stores: WorkspaceStores, entries: dict[str, Any], made: Collection[str], origin: Origin
 ) -> dict[str, Any]:
-    """Take out the entries of what the action no longer makes, but for what others are just putting in place."""
+    """Take out the entries of the files that the action no longer makes and that are to be removed."""
     owned = [path for path, entry in entries.items() if entry.get("action") == origin.action and path not in made]
-    return {path: entries.pop(path) for path in owned if path.casefold() not in claimed}
+    if not owned:
+        return {}
+    kept = {path.casefold(): path for path in (*(entries.keys() - set(owned)), *made)}
+    _forget_other_spellings(stores, entries, [path for path in owned if path.casefold() in kept], kept)
+    kept_or_claimed = kept.keys() | claimed_by_others(stores, origin.job_id)
+    return {path: entries.pop(path) for path in owned if path.casefold() not in kept_or_claimed}
+
+
+def _forget_other_spellings(
+    stores: WorkspaceStores, entries: dict[str, Any], respelled: Sequence[str], kept: Mapping[str, str]
+) -> None:
+    """Drop the entries of files that changed nothing but the case of their names, on a file system that knows none.
+
+    Where case counts, both files are there, and both stay. `kept`: without case -> the path that is another's, or new.
+    """
+    if not respelled:
+        return
+    with Store(stores.high) as high:
+        for path in respelled:
+            before, after = high.look_at(path) if may_be_output(path) else None, high.look_at(kept[path.casefold()])
+            if before is None or (after is not None and os.path.samestat(before, after)):
+                del entries[path]
 
 
 def _remove_files(
     stores: WorkspaceStores, gone: Mapping[str, Any], entries: Mapping[str, Any], claimed: Collection[str]
-) -> set[str]:
+) -> None:
     """Remove what there is of outputs whose entries were taken out, but nothing of those that have one.
 
-    In the medium store one name may be an output's and the reason's why another one is held back. Returns the paths
-    that are only another spelling of an output that stays, or not there while there is such a one.
+    In the medium store one name may be an output's and the reason's why another one is held back.
     """
     released = {path.casefold() for path, entry in entries.items() if is_released(entry)}
-    spellings = _other_spellings(gone, entries)
-    respelled: set[str] = set()
     with Store(stores.high) as high, Store(stores.medium) as medium:
         for path in filter(may_be_output, gone):
-            others = spellings.get(path.casefold(), ())
             if is_released(gone[path]) or not is_reason(entries, path):
-                _remove(medium, path, others)
+                medium.unlink(path)
             reason = path + REASON_SUFFIX
             if reason.casefold() not in released and reason.casefold() not in claimed:
-                _remove(medium, reason, [other + REASON_SUFFIX for other in others])
-            if not _remove(high, path, others):
-                respelled.add(path)
+                medium.unlink(reason)
+            high.unlink(path)
         high.force()
         medium.force()
-    return respelled
-
-
-def _other_spellings(gone: Collection[str], entries: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Name without regard to case -> outputs that stay and are called like one that is gone, or whose reasons are."""
-    wanted = {path.casefold() for path in gone}
-    spellings: dict[str, list[str]] = {}
-    for path, entry in entries.items():
-        for name in (path, path + REASON_SUFFIX) if entry.get("excluded") else (path,):
-            if (folded := name.casefold()) in wanted and name not in gone:
-                spellings.setdefault(folded, []).append(name)
-    return spellings
-
-
-def _remove(store: Store, path: str, others: Collection[str]) -> bool:
-    """Remove a file from a store, unless it is what goes by one of the other spellings, too: false then.
-
-    Each store's file system has its own mind about case, and only the files themselves tell. One that is not there
-    counts as such a one.
-    """
-    if others:
-        info = store.look_at(path)
-        kept = [found for other in others if (found := store.look_at(other)) is not None]
-        if info is None or any(os.path.samestat(info, other) for other in kept):
-            return False
-    store.unlink(path)
-    return True
 
 
 def is_released(entry: Mapping[str, Any]) -> bool:

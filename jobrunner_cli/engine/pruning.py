@@ -26,7 +26,7 @@ from jobrunner_cli.engine.jobfiles.removal import remove_tree
 from jobrunner_cli.engine.jobfiles.walk import held, open_trusted
 from jobrunner_cli.engine.running.leftovers import leftovers
 from jobrunner_cli.engine.settings import Settings
-from jobrunner_cli.engine.states import KEPT_CODES
+from jobrunner_cli.engine.states import KEPT_CODES, TABLE
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Connection
 from jobrunner_cli.engine.store.locks import workdir_id
@@ -86,7 +86,7 @@ def kept(settings: Settings, conn: Connection, executor: Executor, *, before: fl
         Prunable(
             kind=Kind.KEPT,
             name=job.id,
-            what=f"{job.workspace}/{job.action} {job.status_code.value}",
+            what=f"{job.workspace}/{job.action} {TABLE[job.status_code].word}",
             path=_job_directory(settings, job.id, directories),
             since=float(job.completed_at or job.updated_at),
             size=_size(_job_directory(settings, job.id, directories)),

@@ -61,7 +61,7 @@ def test_what_a_killed_job_left_goes_when_it_is_old_enough(
         workdir.wait_for_holder(command)
     (shown,) = prune(workdir, "--dry-run")
     assert (shown["kind"], shown["name"], shown["removed"]) == ("kept", job_id, False)
-    assert shown["what"] == "killed/long killed_by_admin"
+    assert shown["what"] == "killed/long killed by admin"
     assert shown["path"] == str(workdir.working_copy(job_id).parent)
     assert workdir.working_copy(job_id).exists()
     (gone,) = prune(workdir, "--yes")

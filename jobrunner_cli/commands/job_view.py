@@ -6,18 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import output, theme
-from jobrunner_cli.engine.states import State, StatusCode, state_of
+from jobrunner_cli.engine.states import State, says_more, state_of
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Job
 
 _SHORT_ID = 8
-#: Messages that say no more than the words of their codes.
-_SAID_BY_STATE = {
-    StatusCode.WAITING_ON_WORKERS: "waiting on available workers",
-    StatusCode.WAITING_ON_DB_WORKERS: "waiting on available database workers",
-    StatusCode.DEPENDENCY_FAILED: "not starting as dependency failed",
-}
 
 #: The keys of a job, as `as_dict` gives them.
 JOB_KEYS = (
@@ -86,10 +80,9 @@ def _restarts(job: Job) -> str:
 
 def _message(job: Job) -> str:
     """The first line of what is said of a job, unless its state says the same."""
-    first = (job.status_message or "").partition("\n")[0]
-    if first.lower() in {job.status_code.value.replace("_", " "), _SAID_BY_STATE.get(job.status_code)}:
+    if state_of(job.status_code) is State.SUCCEEDED and not job.level4_excluded_files:
         return ""
-    return first if state_of(job.status_code) is not State.SUCCEEDED or job.level4_excluded_files else ""
+    return says_more(job.status_code, job.status_message)
 
 
 def run_time(job: Job, now: float) -> str:

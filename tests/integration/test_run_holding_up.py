@@ -14,25 +14,12 @@ import pytest
 
 from jobrunner_cli.engine.store import changes
 from jobrunner_cli.engine.store.database import Database
+from support.held import held, quick
 from support.runners import WorkDirectory, engine_client
-from support.studies import Action, action, make_study, shell
+from support.store import set_flag
+from support.studies import action, make_study, shell
 
 pytestmark = [pytest.mark.slow]
-
-
-def held(workdir: WorkDirectory, name: str, **more: object) -> Action:
-    """An action that waits until the test lets it go."""
-    script = f"touch busy; while [ ! -e go ]; do sleep 0.05; done; echo {name} > {name}.txt"
-    return action(workdir.command(script), f"{name}.txt", **more)  # type: ignore[arg-type]
-
-
-def quick(workdir: WorkDirectory, name: str, **more: object) -> Action:
-    return action(workdir.command(f"echo {name} > {name}.txt"), f"{name}.txt", **more)  # type: ignore[arg-type]
-
-
-def set_flag(workdir: WorkDirectory, name: str, value: str | None) -> None:
-    with Database(workdir.path / "db.sqlite") as database:
-        changes.set_flag(database.connection, name, value, time.time())
 
 
 def test_paused_backend_starts_nothing_and_lets_running_jobs_finish(workdir: WorkDirectory, tmp_path: Path):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli.engine.states import StatusCode, state_of
-from jobrunner_cli.engine.store.database import Connection, connect
+from jobrunner_cli.engine.store import changes
+from jobrunner_cli.engine.store.database import Connection, Database, connect
 from jobrunner_cli.engine.store.mapper import insert
 from jobrunner_cli.engine.store.migrating import migrate
 from jobrunner_cli.engine.store.models import Job
 from jobrunner_cli.engine.work import Outcome, StoredOutput
+
+if TYPE_CHECKING:
+    from support.runners import WorkDirectory
 
 #: A moment in 2026, in seconds and nanoseconds of UNIX time.
 NOW = 1_795_000_000
@@ -141,3 +146,9 @@ def make_outcome(**fields: Any) -> Outcome:
         "container_metadata": {"Config": {"Env": ["A=xxxx-REDACTED-xxxx"]}},
     }
     return Outcome(**(values | fields))
+
+
+def set_flag(workdir: WorkDirectory, name: str, value: str | None) -> None:
+    """Set a flag as another program would, beside whatever is at work."""
+    with Database(workdir.path / "db.sqlite") as database:
+        changes.set_flag(database.connection, name, value, time.time())

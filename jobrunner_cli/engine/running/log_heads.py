@@ -1,6 +1,6 @@
 """Keeping the beginning of what jobs print: an engine that keeps the newest part alone drops it when a job prints much.
 
-A job that ends within a second pays nothing: the engine still has everything then. One that runs on is followed by a
+A job that ends within a moment pays nothing: the engine still has everything then. One that runs on is followed by a
 thread of its own, which waits at the engine's stream and goes when the beginning has its full size, so that no job
 costs more than that. A job that an earlier runner left is followed anew: what is kept already is passed over, and if
 the engine has let go of the beginning meanwhile, what is kept stays.
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a job that still runs is followed. An engine needs several to write more than it keeps.
-_DELAY = 1.0
+#: Seconds after which a job that still runs is followed. A fast engine writes more than it keeps within one.
+_DELAY = 0.2
 #: The least seconds between two looks at which jobs are due.
-_PAUSE = 0.25
+_PAUSE = 0.05
 #: Seconds before what failed is tried again: at first, and at most. And those that a job's end waits for its follower.
 _AFTER_TROUBLE = 3.0
 _LONGEST_PAUSE = 60.0

@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from jobrunner_cli.engine.store import changes
-from jobrunner_cli.engine.store.database import Database
 from support.job_server import TOKEN, JobServer
-from support.runners import WorkDirectory, until
+from support.runners import until
 from support.serving import HELD, MakeService, ask, job_of, start_service
+from support.store import set_flag
 
 pytestmark = pytest.mark.slow
-
-
-def set_flag(workdir: WorkDirectory, name: str, value: str | None) -> None:
-    with Database(workdir.path / "db.sqlite") as database:
-        changes.set_flag(database.connection, name, value, time.time())
 
 
 def test_request_runs_and_the_server_knows_it_before_the_service_leaves(

@@ -12,12 +12,11 @@ import pytest
 
 from jobrunner_cli.engine.service.status import read_status
 from jobrunner_cli.engine.service.vitals import PartVitals, Vitals, VitalsFile
-from jobrunner_cli.engine.store import changes
-from jobrunner_cli.engine.store.database import Database
 from jobrunner_cli.engine.store.locks import RunnerLock
 from support.job_server import TOKEN, JobServer
 from support.runners import WorkDirectory, until
 from support.serving import HELD, MakeService, ask, job_of, start_service
+from support.store import set_flag
 
 pytestmark = pytest.mark.slow
 
@@ -25,11 +24,6 @@ pytestmark = pytest.mark.slow
 def status(workdir: WorkDirectory, code: int = 0, **settings: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(workdir.cli("status", "--json", code=code, **settings).stdout)
     return found
-
-
-def set_flag(workdir: WorkDirectory, name: str, value: str | None) -> None:
-    with Database(workdir.path / "db.sqlite") as database:
-        changes.set_flag(database.connection, name, value, time.time())
 
 
 def test_service_at_work_is_well(server: JobServer, make_service: MakeService):

@@ -185,7 +185,7 @@ def test_runner_that_does_not_answer_is_named(table: Connection, capfd: pytest.C
     def hears() -> bool:
         nonlocal said
         said += capfd.readouterr().err
-        return bool(said)
+        return said.endswith("\n")
 
     with RunnerLock(Path(os.environ["WORKDIR"], "runner.lock")), ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait_for_answers, load(), asked, silence=0.0)

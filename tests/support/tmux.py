@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from support.runners import until
 
+_numbers = itertools.count(1)
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
 
 
@@ -21,18 +23,19 @@ class Terminal:
     def __init__(
         self, socket: Path, program: Sequence[str], environment: Mapping[str, str], *, after: str = ""
     ) -> None:
-        """`after` is for a shell that runs the program first, and stays around."""
-        self._socket = str(socket)
+        """`after` is for a shell that runs the program first, and stays around.
+
+        A server that was told to end still answers for a moment: each terminal has a socket of its own, beside
+        the one that is named.
+        """
+        self._socket = f"{socket}-{next(_numbers)}"
         command = f"{shlex.join(program)}{after}" if after else f"exec {shlex.join(program)}"
         surroundings = {"LC_ALL": "C.UTF-8", **environment, "TERM": "xterm-256color"}
-        self._tmux(
-            "-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", command, environment=surroundings
-        )  # fmt: skip
+        begin = ["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", command]
+        subprocess.run(["tmux", "-S", self._socket, *begin], env=surroundings, check=True, timeout=60)
 
-    def _tmux(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
-        done = subprocess.run(
-            ["tmux", "-S", self._socket, *words], env=environment, capture_output=True, text=True, timeout=60
-        )
+    def _tmux(self, *words: str) -> str:
+        done = subprocess.run(["tmux", "-S", self._socket, *words], capture_output=True, text=True, timeout=60)
         return done.stdout if done.returncode == 0 else ""
 
     def press(self, *keys: str) -> None:

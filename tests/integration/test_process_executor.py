@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -160,6 +161,22 @@ def test_many_starts_at_once_run_the_command_once(bench: Bench) -> None:
         thread.join(PATIENCE)
     bench.exited(spec.job_id)
 
+    assert (Path(spec.work_dir) / "ran").read_text() == "ran\n"
+
+
+def test_lock_that_a_child_holds_by_accident_is_not_taken_for_a_job_that_runs(bench: Bench) -> None:
+    """A child that has not become its program yet has every open file of the process that makes it."""
+    spec = bench.shell("echo ran >> ran")
+    bench.executor.create(spec)
+    starting = threading.Thread(target=bench.executor.start, args=(spec.job_id,))
+    with (Path(spec.control_dir) / "alive.lock").open() as inherited:
+        fcntl.flock(inherited, fcntl.LOCK_EX)
+        starting.start()
+        starting.join(0.2)
+        assert starting.is_alive()
+    starting.join(PATIENCE)
+
+    assert bench.exited(spec.job_id).exit_code == 0
     assert (Path(spec.work_dir) / "ran").read_text() == "ran\n"
 
 

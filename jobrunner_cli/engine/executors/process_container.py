@@ -28,8 +28,8 @@ from jobrunner_cli.engine.work import ContainerSpec, ContainerState
 #: The variable by which a container's processes are known; its value is drawn anew for every container.
 MARK = "JOBRUNNER_CONTAINER"
 
-#: Seconds for which a lock is asked for that others hold for a moment only.
-LOCK_SECONDS = 10.0
+#: Seconds for which a lock is asked for that others hold for a moment only, or a shim that has not begun yet.
+LOCK_SECONDS = 30.0
 
 _FILES = ("container.json", "spec.json", "started.json", "exit.json", "orders", "output.log", "shim.log")
 
@@ -128,7 +128,7 @@ class ProcessContainer:
                 os.close(lock)
 
     def acquire(self) -> int | None:
-        """The lock that says "alive", as a file descriptor; None if its shim lives.
+        """The lock that says "alive", as a file descriptor; None if its shim lives and has taken note of its start.
 
         Raises ExecutorUnavailableError if it cannot be had although nobody holds it for long.
         """
@@ -141,10 +141,14 @@ class ProcessContainer:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(lock)
-                return None
-            # Only onlookers hold it, each for an instant, and there is no event for two kinds of holders at once.
-            fcntl.flock(lock, fcntl.LOCK_UN)
+                # A shim that comes up, or a child of whoever made or erased it that has not become its program yet:
+                # such a one inherits every descriptor for an instant, and no command runs because of it.
+                if self.started() is not None:
+                    os.close(lock)
+                    return None
+            else:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            # Held for an instant, by onlookers, too, and there is no event for several kinds of holders at once.
             time.sleep(0.002)
         os.close(lock)
         msg = f"the lock of {self.control} cannot be had"

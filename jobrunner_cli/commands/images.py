@@ -108,15 +108,19 @@ def pull(
         for image in images:
             _fetch(executor, image if "/" in image else f"{settings.docker_registry}/{image}")
         return
-    wanted = allowed_images(settings, executor.images()) if allowed else _missing(settings, executor)
+    damaged: list[str] = []
+    wanted = allowed_images(settings, executor.images()) if allowed else _missing(settings, executor, damaged)
+    for text in damaged:
+        diagnostics.notice(f"Left out: {text}")
     if not wanted:
-        diagnostics.notice("Nothing to fetch: every image that unfinished jobs need is here.")
+        whose = "the other unfinished jobs" if damaged else "unfinished jobs"
+        diagnostics.notice(f"Nothing to fetch: every image that {whose} need is here.")
     failed = [name for name in wanted if not _try_to_fetch(executor, name)]
     if failed:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _missing(settings: Settings, executor: Executor) -> list[str]:
+def _missing(settings: Settings, executor: Executor, damaged: list[str]) -> list[str]:
     from jobrunner_cli.commands.loading import reading
     from jobrunner_cli.engine.running.needed_images import missing_images
     from jobrunner_cli.engine.store import queries
@@ -124,7 +128,8 @@ def _missing(settings: Settings, executor: Executor) -> list[str]:
 
     ensure_migrated(settings.database_path)
     with reading(settings) as database:
-        return missing_images(queries.active_jobs(database.connection), settings, executor.images())
+        jobs = queries.active_jobs(database.connection, damaged=damaged)
+        return missing_images(jobs, settings, executor.images())
 
 
 def _try_to_fetch(executor: Executor, name: str) -> bool:

@@ -143,7 +143,11 @@ def _change_place(
     from jobrunner_cli.engine.store import queries
 
     conn = database.connection
-    active = [job for job in queries.active_jobs(conn) if workspace in {None, job.workspace}]
+    damaged: list[str] = []
+    active = [job for job in queries.active_jobs(conn, damaged=damaged) if workspace in {None, job.workspace}]
+    for text in damaged:
+        # A pause holds it up as well; only what it is, and so where it counts, cannot be told.
+        diagnostics.notice(f"Not counted: {text}")
     waiting = sum(state_of(job.status_code) is State.PENDING for job in active)
     place = "the backend" if workspace is None else f"workspace {workspace}"
     counts = f"{waiting} waiting, {len(active) - waiting} running"

@@ -18,6 +18,7 @@ def prepare_for_reboot(
     """Put every running job back before the machine is restarted: its container and files are removed.
 
     The jobs start over when a runner is at work again. Only while no runner is; stop the service first.
+    A job whose row cannot be read is named and left as it is, and the exit code is 1.
 
     \b
     Examples:
@@ -39,13 +40,16 @@ def prepare_for_reboot(
     try:
         with Database(settings.database_path) as database:
             plan = rebooting.plan(database.connection)
+            for text in plan.damaged:
+                diagnostics.notice(f"Left as it is: {text}")
             if not plan.put_back and not as_json:
-                diagnostics.notice("No job runs that would have to be put back.")
+                which = "that can be read runs and" if plan.damaged else "runs that"
+                diagnostics.notice(f"No job {which} would have to be put back.")
             _show(plan, aloud=not as_json and (dry_run or not yes), to_stdout=dry_run)
             if dry_run or not plan.put_back:
                 if as_json:
                     output.as_json([{"id": job.id, "outcome": "would be put back"} for job in plan.put_back])
-                return
+                raise typer.Exit(ExitCode.FAILED if plan.damaged and not dry_run else ExitCode.FINE)
             many = len(plan.put_back)
             question = f"end and put back {many} running {'job' if many == 1 else 'jobs'}?"
             require_consent(question, yes=yes)
@@ -58,7 +62,8 @@ def prepare_for_reboot(
         for each in done:
             job = each.job
             output.line(f"{job.id}  {job.workspace}/{job.action}  {each.error or 'put back'}")
-    raise typer.Exit(ExitCode.FAILED if any(each.error for each in done) else ExitCode.FINE)
+    all_done = not plan.damaged and all(each.error is None for each in done)
+    raise typer.Exit(ExitCode.FINE if all_done else ExitCode.FAILED)
 
 
 def _show(plan: Plan, *, aloud: bool, to_stdout: bool) -> None:

@@ -36,6 +36,8 @@ class Plan:
     put_back: tuple[Job, ...]
     #: the verdict on these is stored: the next runner puts their outputs in place, which needs no container
     left: tuple[Job, ...]
+    #: what is wrong with the rows of unfinished jobs that cannot be read, a sentence each; these stay as they are
+    damaged: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +51,14 @@ class PutBack:
 
 def plan(conn: Connection) -> Plan:
     """Which jobs run, and what would become of them."""
-    running = [job for job in queries.active_jobs(conn) if state_of(job.status_code) is State.RUNNING]
+    damaged: list[str] = []
+    active = queries.active_jobs(conn, damaged=damaged)
+    running = [job for job in active if state_of(job.status_code) is State.RUNNING]
     decided = queries.results_for(conn, [job.id for job in running])
     return Plan(
         put_back=tuple(job for job in running if job.id not in decided),
         left=tuple(job for job in running if job.id in decided),
+        damaged=tuple(damaged),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobrunner_cli import diagnostics
 from jobrunner_cli.commands.log_form import LogForm, send_log
+from jobrunner_cli.commands.reaching import reach
 from jobrunner_cli.engine.errors import ExitCode
 from jobrunner_cli.engine.explaining import explain
 from jobrunner_cli.engine.running.session import make_executor, runner
@@ -50,7 +51,7 @@ def drive(
         diagnostics.notice(
             "The process executor isolates nothing: study code runs as you, with your files and your network."
         )
-    with runner(settings, progress, executor=executor, only=only) as (controller, board):
+    with runner(settings, progress, executor=executor, only=only, reach=reach) as (controller, board):
         measured = nullcontext() if quiet else sampling(settings, executor)
         leaving = _leaving_at(deadline, controller)
         with _signals(controller, board) as received, progress.shown(), measured, leaving as over:

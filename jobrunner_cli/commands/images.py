@@ -47,10 +47,10 @@ def ls(as_json: Annotated[bool, typer.Option("--json", help="Print the images as
     """
     from jobrunner_cli import diagnostics, output
     from jobrunner_cli.commands.loading import load_settings
-    from jobrunner_cli.engine.running.session import make_executor
+    from jobrunner_cli.commands.reaching import reached_executor
 
     settings = load_settings()
-    images = make_executor(settings).images()
+    images = reached_executor(settings).images()
     if as_json:
         output.as_json(
             [{"name": image.name, "id": image.id, "size": image.size, "created": image.created} for image in images]
@@ -95,15 +95,15 @@ def pull(
     """
     from jobrunner_cli import diagnostics
     from jobrunner_cli.commands.loading import load_settings
+    from jobrunner_cli.commands.reaching import reached_executor
     from jobrunner_cli.engine.errors import ExitCode, UsageError
     from jobrunner_cli.engine.running.needed_images import allowed_images
-    from jobrunner_cli.engine.running.session import make_executor
 
     if images and allowed:
         msg = "--allowed names all images by itself"
         raise UsageError(msg, hint="leave the names out, or --allowed")
     settings = load_settings()
-    executor = make_executor(settings)
+    executor = reached_executor(settings)
     if images:
         for image in images:
             _fetch(executor, image if "/" in image else f"{settings.docker_registry}/{image}")

@@ -72,10 +72,10 @@ def _one(
 ) -> Iterable[str]:
     """As the other two do, write what there is, and return the ids of the jobs that have printed nothing."""
     from jobrunner_cli.commands import log_view
+    from jobrunner_cli.commands.reaching import reached_executor
     from jobrunner_cli.engine.running.log_reading import read_log
-    from jobrunner_cli.engine.running.session import make_executor
 
-    lines = read_log(settings, database, lambda: make_executor(settings), job, follow=follow, tail=tail)
+    lines = read_log(settings, database, lambda: reached_executor(settings), job, follow=follow, tail=tail)
     return [] if log_view.write(lines, timestamps=timestamps, at_once=follow) else [job.id]
 
 
@@ -104,12 +104,12 @@ def _merged(
 ) -> Iterator[tuple[str, bytes]]:
     """The lines of the jobs with their ids: as they come while it follows, else in the order of their times."""
     from jobrunner_cli.commands import interleaving
+    from jobrunner_cli.commands.reaching import reached_executor
     from jobrunner_cli.engine.running.log_reading import read_log
-    from jobrunner_cli.engine.running.session import make_executor
 
     readers = {
         job.id: lambda job=job: read_log(
-            settings, database, lambda: make_executor(settings), job, follow=follow, tail=tail
+            settings, database, lambda: reached_executor(settings), job, follow=follow, tail=tail
         )
         for job in jobs
     }

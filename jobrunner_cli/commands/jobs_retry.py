@@ -51,8 +51,9 @@ def retry(
     """
     from jobrunner_cli.commands.job_filters import filter_of
     from jobrunner_cli.commands.loading import load_for_database
+    from jobrunner_cli.commands.reaching import reached_executor
     from jobrunner_cli.engine import operations
-    from jobrunner_cli.engine.running.session import make_executor, make_repositories
+    from jobrunner_cli.engine.running.session import make_repositories
     from jobrunner_cli.engine.store.database import Database
 
     wanted = filter_of(workspace=workspace, action=action, request=request, since=since, states=state, failed=failed)
@@ -65,7 +66,7 @@ def retry(
             settings,
             database,
             make_repositories(settings),
-            lambda: make_executor(settings),
+            lambda: reached_executor(settings),
             [step.job for step in steps if step.touches],
             origin="jobs retry",
             anew=anew,

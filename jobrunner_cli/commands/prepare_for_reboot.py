@@ -28,9 +28,9 @@ def prepare_for_reboot(
     from jobrunner_cli import diagnostics, output
     from jobrunner_cli.commands.confirming import require_consent
     from jobrunner_cli.commands.loading import load_for_database
+    from jobrunner_cli.commands.reaching import reached_executor
     from jobrunner_cli.engine.errors import ExitCode
     from jobrunner_cli.engine.running import rebooting
-    from jobrunner_cli.engine.running.session import make_executor
     from jobrunner_cli.engine.store.database import Database
     from jobrunner_cli.engine.store.locks import RunnerLock
 
@@ -53,7 +53,7 @@ def prepare_for_reboot(
             many = len(plan.put_back)
             question = f"end and put back {many} running {'job' if many == 1 else 'jobs'}?"
             require_consent(question, yes=yes)
-            done = rebooting.put_back(settings, database, make_executor(settings), plan.put_back)
+            done = rebooting.put_back(settings, database, reached_executor(settings), plan.put_back)
     finally:
         lock.release()
     if as_json:

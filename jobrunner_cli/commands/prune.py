@@ -82,12 +82,12 @@ def prune(
 def _find(
     settings: Settings, database: Database, before: float, *, kept: bool, logs: bool, mirrors: bool
 ) -> list[Prunable]:
+    from jobrunner_cli.commands.reaching import reached_executor
     from jobrunner_cli.engine import pruning
-    from jobrunner_cli.engine.running.session import make_executor
 
     found: list[Prunable] = []
     if kept:
-        found += pruning.kept(settings, database.connection, make_executor(settings), before=before)
+        found += pruning.kept(settings, database.connection, reached_executor(settings), before=before)
     if logs:
         found += pruning.logs(settings, before=before)
     if mirrors:

@@ -63,7 +63,9 @@ def test_images_of_the_other_jobs_are_looked_for(docker_engine: Engine, tmp_path
     base.mkdir()
     new_database(base, make_job("a", run_command=f"{name} true"), make_job("b", run_command="nothing:v9 true")).close()
     told = damage(base, "b")
-    done = jobrunner("images", "pull", WORKDIR=str(base), DOCKER_REGISTRY=registry, DOCKER_HOST=os.environ["DOCKER_HOST"])
+    done = jobrunner(
+        "images", "pull", WORKDIR=str(base), DOCKER_REGISTRY=registry, DOCKER_HOST=os.environ["DOCKER_HOST"]
+    )
     left_out, nothing = done.stderr.splitlines()[-2:]
     assert left_out.startswith(f"Left out: {told}")
     assert nothing == "Nothing to fetch: every image that the other unfinished jobs need is here."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from support.doctoring import examined, only, workdir
 from support.engine_at_port import EngineAtPort
 from support.job_server import BACKEND, TOKEN, JobServer
+from support.silent_engine import silent_engine
 from support.store import make_job, new_database
 from support.syncing import server
 from support.terminal import jobrunner
@@ -75,11 +75,9 @@ def test_engine_that_is_not_there_is_told_once(workdir: Path):
 
 @pytest.fixture
 def silent(workdir: Path) -> Iterator[str]:
-    """The address of something that takes connections and never says a word."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(workdir / "s"))
-        listener.listen(16)
-        yield f"unix://{workdir}/s"
+    """The address of an engine that never says a word."""
+    with silent_engine(workdir / "s") as (url, _):
+        yield url
 
 
 def test_engine_that_never_answers_holds_up_nothing_else(workdir: Path, silent: str):

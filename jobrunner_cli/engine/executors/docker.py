@@ -117,6 +117,11 @@ class DockerExecutor:
         return "docker"
 
     @property
+    def place(self) -> str:
+        """The address of the engine."""
+        return f"Docker at {self._engine.address}"
+
+    @property
     def isolates(self) -> bool:
         """Containers are kept from this machine's files and network."""
         return True

@@ -72,6 +72,11 @@ class ProcessExecutor:
         return "process"
 
     @property
+    def place(self) -> str:
+        """This machine."""
+        return "processes of this machine"
+
+    @property
     def isolates(self) -> bool:
         """Jobs have the run of this machine."""
         return False

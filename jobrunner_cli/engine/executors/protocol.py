@@ -110,6 +110,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def place(self) -> str:
+        """What the engine is and where, for people; known without asking it."""
+        ...
+
+    @property
     def isolates(self) -> bool:
         """Whether jobs are kept from this machine's files and network."""
         ...

@@ -93,12 +93,13 @@ def runner(
     executor: Executor | None = None,
     only: Callable[[Sequence[Job]], Collection[str]] | None = None,
     lock: RunnerLock | None = None,
-    check_engine: bool = True,
+    reach: Callable[[Executor], object] = lambda executor: executor.check(),
     pulse: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Controller, Board]]:
     """A controller that is ready to run, holding the runner lock of its work directory, or under the caller's `lock`.
 
-    Without `check_engine` an engine of this machine may answer later. `pulse` is called after each look of the loop.
+    `reach` is called with the executor before it is used, and returns when that answers; it need not wait for an engine
+    of this machine, which may answer later. `pulse` is called after each look of the loop.
 
     Raises RunnerActiveError if another process holds it, DatabaseNotMigratedError, ConfigurationError, and
     ExecutorUnavailableError if the executor does not answer now.
@@ -113,8 +114,7 @@ def runner(
         if not settings.using_dummy_data_backend:
             # Found out now rather than by each job that needs them.
             settings.presto_files()
-        if check_engine:
-            executor.check()
+        reach(executor)
         weights = load_weights(settings.job_resource_weights)
         masker = Masker(settings.secrets())
         time_limits = load_time_limits(settings.job_time_limits, settings.job_time_limit)

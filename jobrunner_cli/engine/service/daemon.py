@@ -129,7 +129,7 @@ class Daemon:
                     self,
                     executor=self._executor,
                     lock=self._lock,
-                    check_engine=False,
+                    reach=lambda executor: None,
                     pulse=self._pulse,
                 ) as (controller, _):
                     self._controller = controller

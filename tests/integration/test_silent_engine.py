@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [["images", "ls"], ["run", "--until-idle"], ["jobs", "logs", "-f", "job1", "job2"]],
-    ids=lambda words: " ".join(words),
+    ids=" ".join,
 )
 def test_it_is_said_once_what_is_waited_for_and_the_code_tells_that_nobody_answered(tmp_path: Path, words: list[str]):
     base = tmp_path / "work"

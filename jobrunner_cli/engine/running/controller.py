@@ -128,16 +128,17 @@ class Controller:
                     return
                 self._take_messages()
         finally:
+            # The order to leave may have come in the midst of the last look.
+            while not self._messages.empty():
+                if self._messages.get_nowait() is None:
+                    self._listener.leaving()
             self._observer.stop()
             self._disks.stop()
             self._hands.close()
 
     def _is_idle(self) -> bool:
-        if (
-            not (self._collected and self._table_read)
-            or self._board.effects_in_flight()
-            or self._board.chores.are_waiting
-        ):
+        is_at_work = self._board.effects_in_flight() or self._board.chores.are_waiting
+        if is_at_work or not (self._collected and self._table_read):
             return False
         jobs = self._board.jobs.values()
         waits_out_trouble = any((self._board.track(job.id).not_before or 0) > self._looked_at for job in jobs)

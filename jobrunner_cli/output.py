@@ -236,12 +236,13 @@ def prose(text: str, *, first: str = "", rest: str = "", style: str = "") -> Non
         print(styled(f"{rest if number else first}{part}", style))
 
 
-def fold(text: str, width: int | None) -> list[str]:
+def fold(text: str, width: int | None, *, whole_words: bool = True) -> list[str]:
     """A text of one line in lines of so many columns, folded between words and between characters of two columns.
 
-    A longer word stays whole for whoever copies it. With None, and where there are too few columns, so does the text.
+    A longer word stays whole for whoever copies it, unless `whole_words` says that nothing may be wider. With None, and
+    where there are too few columns for whole words, so does the text.
     """
-    if width is None or width < _LEAST_PROSE or display_width(text) <= width:
+    if width is None or (whole_words and width < _LEAST_PROSE) or display_width(text) <= width:
         return [text]
     # Only for what does not fit.
     import re
@@ -250,12 +251,28 @@ def fold(text: str, width: int | None) -> list[str]:
     for gap, word in re.findall(r"(\s*)(\S+)", text):
         for number, piece in enumerate(_inseparable(word)):
             more = piece if number else gap + piece
+            if not whole_words and display_width(piece) > width:
+                cut, line = _cut(line, more, width)
+                made += cut
+                left = width - display_width(line)
+                continue
             if line and display_width(more) > left:
                 made.append(line)
                 line, left, more = "", width, piece
             line += more
             left -= display_width(more)
     return [*made, line]
+
+
+def _cut(line: str, text: str, width: int) -> tuple[list[str], str]:
+    """The lines that are filled if a text goes on behind a line, and what is left of it for the next line."""
+    made = []
+    while (room_left := width - display_width(line)) < display_width(text):
+        # A character that is wider than a line has its own.
+        part = beginning(text, room_left) or ("" if line else text[:1])
+        made.append((line + part).rstrip())
+        line, text = "", text[len(part) :].lstrip()
+    return made, line + text
 
 
 def _inseparable(word: str) -> list[str]:

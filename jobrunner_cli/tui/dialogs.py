@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from textwrap import wrap
 from typing import ClassVar
 
 from rich.text import Text
@@ -24,6 +23,8 @@ from jobrunner_cli.tui.registry import ENTRIES, Group, Keys, shown_key
 
 #: Columns of a dialog at most, and those of its border, its padding and a scroll bar (look.tcss).
 _WIDEST, _EDGES = 100, 6
+#: Before what happens to a job, below its name.
+_INDENT = " " * 3
 
 _QUESTIONS = {
     Operation.CANCEL: ("Cancel", "Keep"),
@@ -122,8 +123,8 @@ def _steps_text(steps: Sequence[Step], screen_width: int) -> Text:
     text = Text()
     for step in steps:
         _append_job(text, step.job.status_code, f"{step.job.workspace}/{step.job.action}", step.job.id)
-        for line in wrap(output.one_line(step.what), max(20, width), initial_indent="   ", subsequent_indent="   "):
-            text.append(f"{line}\n", "" if step.touches else "dim italic")
+        for line in output.fold(output.one_line(step.what), max(20, width) - len(_INDENT), whole_words=False):
+            text.append(f"{_INDENT}{line}\n", "" if step.touches else "dim italic")
     return text
 
 

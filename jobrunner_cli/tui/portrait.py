@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.style import Style
@@ -108,7 +107,7 @@ def _pair(text: Text, name: str, value: str, width: int) -> None:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    return wrap(line, max(_LEAST_COLUMNS, width), break_on_hyphens=False) or [""]
+    return output.fold(line, max(_LEAST_COLUMNS, width), whole_words=False)
 
 
 def _times(facts: Facts, now: float) -> str:
@@ -167,7 +166,7 @@ def _timeline(text: Text, facts: Facts, now: float, width: int) -> None:
             line.append(f" {bar} {_span(span)}", "dim")
         text.append_text(line)
         cause = output.one_line(entry.cause) if entry.cause and entry.cause != "made" else ""
-        if cause and line.cell_len + 2 + len(cause) <= width:
+        if cause and line.cell_len + 2 + output.display_width(cause) <= width:
             text.append(f"  {cause}", "dim italic")
         elif cause:
             for part in _wrapped(cause, width - _NAMES):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from textwrap import wrap
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -16,6 +15,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from jobrunner_cli import output
 from jobrunner_cli.engine.states import State
 from jobrunner_cli.engine.store.overview import Brief
 from jobrunner_cli.tui.cells import Columns, Looks, age, fit, head_line, job_line, title
@@ -195,7 +195,7 @@ class JobTable(ScrollView, can_focus=True):
             return Strip([Segment(title(self._columns), looks.head)]).adjust_cell_length(width, looks.text)
         line = self.scroll_offset.y + y - 1
         if not self.listing.keys:
-            note = wrap(self._note, max(1, width))[y - 1 : y]
+            note = output.fold(self._note, max(1, width), whole_words=False)[y - 1 : y]
             return Strip([Segment(text, looks.text) for text in note]).adjust_cell_length(width, looks.text)
         if line >= len(self.listing.keys):
             return Strip.blank(width, looks.text)

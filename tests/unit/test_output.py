@@ -115,6 +115,19 @@ def test_wide_characters_are_folded_by_the_columns_that_they_take():
     assert made[1] == "ファイル.csv is empty,"
 
 
+def test_words_that_are_longer_than_a_line_fill_it_and_go_on_where_nothing_may_be_wider():
+    text = "at 0123456789abcdefghijklmnopqrstuvwxyz and on"
+    assert output.fold(text, 24, whole_words=False) == ["at 0123456789abcdefghijk", "lmnopqrstuvwxyz and on"]
+    assert output.fold("a \u6587b", 1, whole_words=False) == ["a", "\u6587", "b"]
+
+
+@given(text=st.text("ab \u6587e\u0301", max_size=60), width=st.integers(2, 60))
+def test_folding_that_cuts_words_loses_nothing_and_makes_lines_that_fit(text: str, width: int):
+    made = output.fold(text.strip(), width, whole_words=False)
+    assert "".join("".join(made).split()) == "".join(text.split())
+    assert all(width_of(line) <= width for line in made)
+
+
 @given(st.lists(st.text(st.characters(categories=["L", "N", "P", "Mn"]), min_size=1, max_size=10)), st.integers(20, 60))
 def test_folding_loses_nothing_and_makes_lines_that_fit(words: list[str], width: int):
     made = output.fold(" ".join(words), width)

@@ -64,7 +64,7 @@ def logs(
             silent = _one(settings, database, found[0], follow=follow, tail=tail, timestamps=timestamps)
         else:
             silent = _several(settings, database, found, follow=follow, tail=tail, timestamps=timestamps)
-        _say_who_is_silent(settings, database, silent, alone=len(found) == 1)
+        _say_who_is_silent(settings, database, silent, of=len(found))
 
 
 def _one(
@@ -116,20 +116,26 @@ def _merged(
     return interleaving.as_they_come(readers) if follow else interleaving.in_order_of_time(readers)
 
 
-def _say_who_is_silent(settings: Settings, database: Database, job_ids: Iterable[str], *, alone: bool) -> None:
-    """Say of each why there is no log. Raises NotFoundError for one that was asked for `alone` and has none."""
+def _say_who_is_silent(settings: Settings, database: Database, job_ids: Iterable[str], *, of: int) -> None:
+    """Say of each why there is no log. Raises NotFoundError if none of the jobs, so many, has one, and none will come."""
     from jobrunner_cli import diagnostics
     from jobrunner_cli.engine.store import queries
 
+    without = []
     for job_id in job_ids:
         now = queries.job_by_id(database.connection, job_id)
         if now is not None:
             try:
                 _say_why_there_is_no_log(settings, database, now)
             except NotFoundError as nothing:
-                if alone:
+                if of == 1:
                     raise
                 diagnostics.notice(f"{nothing.message}.")
+                without.append(nothing)
+    if len(without) == of:
+        hints = {nothing.hint for nothing in without}
+        msg = f"none of these {of} jobs has a log"
+        raise NotFoundError(msg, hint=hints.pop() if len(hints) == 1 else None)
 
 
 def _refuse_before_its_start(settings: Settings, database: Database, job: Job) -> None:

@@ -57,6 +57,7 @@ def _as_json(job: Job, told: Account, printed: list[str]) -> None:
             "reasons": [
                 {"text": reason.text, "change": reason.change, "jobs": list(reason.job_ids)} for reason in told.reasons
             ],
+            "cause": told.cause,
             "place": told.place,
             "waiting": told.waiting,
             "expected_start": None if told.expected_start is None else output.utc(time.time() + told.expected_start),

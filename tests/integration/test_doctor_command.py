@@ -246,7 +246,8 @@ def test_damaged_database_is_told_with_the_command_that_helps_here_and_elsewhere
 def test_jobs_that_nobody_moves_are_told(workdir: Path):
     (workdir / "db.sqlite").unlink()
     new_database(workdir, make_job("job1"), make_job("job2", StatusCode.SUCCEEDED)).close()
-    assert only(examined()["runner"], "warning")["help"] == "jobrunner run"
+    told = only(examined()["runner"], "warning")
+    assert (told["text"], told["help"]) == ("1 job has not ended, and no runner is at work", "jobrunner run")
     with RunnerLock(workdir / "runner.lock"):
         assert f"process {os.getpid()} runs the jobs" in only(examined()["runner"], "ok")["text"]
 

@@ -190,7 +190,7 @@ def test_why_tells_what_a_running_job_does_and_why_an_ended_one_ended(table: Con
     failed = json.loads(jobrunner("jobs", "why", "failed", "--json").stdout)
     assert failed["reasons"][0]["text"] == "it ended: the command exited with an error"
     assert "jobrunner jobs retry failed runs it anew" in failed["reasons"][0]["change"]
-    assert (failed["place"], failed["expected_start"]) == (None, None)
+    assert (failed["cause"], failed["place"], failed["expected_start"]) == (None, None, None)
 
 
 def test_why_tells_the_place_in_the_queue_and_about_when_it_starts(table: Connection, tmp_path: Path):
@@ -207,6 +207,7 @@ def test_why_tells_the_place_in_the_queue_and_about_when_it_starts(table: Connec
     ]
     lock.release()
     assert [(why["place"], why["waiting"]) for why in told] == [(1, 2), (2, 2)]
+    assert told[0]["cause"] == "running"
     assert "1 of 1 worker slots, and 1 is used by ws/describe" in told[0]["reasons"][0]["text"]
     # The last success took 90 minutes, and the one that runs has had 30 of them.
     for why, minutes in zip(told, (60, 150), strict=True):

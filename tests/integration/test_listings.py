@@ -318,6 +318,24 @@ def test_log_that_is_gone_is_no_success_in_whatever_form_it_is_wanted(workdir: P
     assert done.stderr.startswith(f"jobrunner: the log of {NAME} (job1) is gone\n  hint: ")
 
 
+@pytest.mark.parametrize("words", [[], ["-f"], ["--json"]], ids=str)
+def test_several_logs_are_no_success_if_all_are_gone(workdir: Path, words: list[str]):
+    times = {"started_at": 1_700_000_000, "completed_at": 1_700_000_100}
+    jobs = [make_job(f"job{n}", StatusCode.SUCCEEDED, action=f"act{n}", **times) for n in (1, 2)]
+    new_database(workdir, *jobs, make_job("job3", StatusCode.PREPARING, action="act3", started_at=at(1))).close()
+    done = jobrunner("jobs", "logs", "job1", "job2", *words, code=4)
+    assert done.stdout == ""
+    *notices, said, hint = done.stderr.splitlines()
+    assert sorted(notices) == [f"the log of ws/act{n} (job{n}) is gone." for n in (1, 2)]
+    assert said == "jobrunner: none of these 2 jobs has a log"
+    assert hint.startswith("  hint: it was stored below ")
+    if "-f" not in words:
+        # Of one that runs there will be one.
+        assert jobrunner("jobs", "logs", "job1", "job3", *words).stderr.startswith(
+            "the log of ws/act1 (job1) is gone.\n"
+        )
+
+
 def test_json_and_timestamps_are_two_forms(workdir: Path):
     assert "two forms" in jobrunner("jobs", "logs", "job1", "--json", "--timestamps", code=2).stderr
 

@@ -242,6 +242,7 @@ def look_at_runner(settings: Settings) -> Iterator[Finding]:
     with translated(path), closing(connect(path, readonly=True, patience=2.0)) as conn:
         waiting = sum(queries.active_counts(conn).values())
     if waiting:
-        yield warning(f"{waiting} jobs have not ended, and no runner is at work", "jobrunner run")
+        who = "1 job has" if waiting == 1 else f"{waiting} jobs have"
+        yield warning(f"{who} not ended, and no runner is at work", "jobrunner run")
     else:
         yield ok("no runner is at work, and no job waits for one")

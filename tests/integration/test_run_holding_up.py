@@ -21,6 +21,15 @@ from support.studies import action, make_study, shell
 
 pytestmark = [pytest.mark.slow]
 
+#: Settings of a backend with a database of real data.
+REAL_DATA = {
+    "BACKEND": "tpp",
+    "USING_DUMMY_DATA_BACKEND": "false",
+    "DEFAULT_DATABASE_URL": "mssql://user:s3cret-word@192.0.2.1/db",
+    "DATABASE_ACCESS_NETWORK": "bridge",
+    "ALLOWED_GITHUB_ORGS": "*",
+}
+
 
 def test_paused_backend_starts_nothing_and_lets_running_jobs_finish(workdir: WorkDirectory, tmp_path: Path):
     study = make_study(
@@ -138,14 +147,7 @@ def database_image(docker_engine: str) -> Iterator[str]:
 
 @pytest.mark.engine
 def test_maintenance_puts_database_jobs_back_and_no_others(make_workdir, database_image: str, tmp_path: Path):
-    settings = {
-        "BACKEND": "tpp",
-        "USING_DUMMY_DATA_BACKEND": "false",
-        "DEFAULT_DATABASE_URL": "mssql://user:s3cret-word@192.0.2.1/db",
-        "DATABASE_ACCESS_NETWORK": "bridge",
-        "ALLOWED_GITHUB_ORGS": "*",
-    }
-    workdir = make_workdir("docker", settings)
+    workdir = make_workdir("docker", REAL_DATA)
     script = 'touch busy; test -n "$DATABASE_URL" || exit 9; while [ ! -e go ]; do sleep 0.05; done; echo 1 > data.csv'
     study = make_study(
         tmp_path / "study",
@@ -187,14 +189,7 @@ def test_maintenance_puts_database_jobs_back_and_no_others(make_workdir, databas
 def test_database_job_is_killed_even_when_its_database_is_not_configured_any_more(
     make_workdir, database_image: str, tmp_path: Path
 ):
-    settings = {
-        "BACKEND": "tpp",
-        "USING_DUMMY_DATA_BACKEND": "false",
-        "DEFAULT_DATABASE_URL": "mssql://user:s3cret-word@192.0.2.1/db",
-        "DATABASE_ACCESS_NETWORK": "bridge",
-        "ALLOWED_GITHUB_ORGS": "*",
-    }
-    workdir = make_workdir("docker", settings)
+    workdir = make_workdir("docker", REAL_DATA)
     script = "touch busy; while [ ! -e go ]; do sleep 0.05; done"
     study = make_study(
         tmp_path / "study",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.store import new_database
+from support.store import work_directory_with
 from support.terminal import jobrunner
 
 Findings = dict[str, list[dict[str, str]]]
@@ -16,12 +16,7 @@ Findings = dict[str, list[dict[str, str]]]
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A work directory with a database, where no engine is asked."""
-    base = tmp_path / "work"
-    base.mkdir()
-    monkeypatch.setenv("WORKDIR", str(base))
-    monkeypatch.setenv("EXECUTOR", "process")
-    new_database(base).close()
-    return base
+    return work_directory_with(tmp_path, monkeypatch)
 
 
 def examined(*, code: int = 0, **environment: str) -> Findings:

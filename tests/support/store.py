@@ -18,6 +18,8 @@ from jobrunner_cli.engine.store.models import Job
 from jobrunner_cli.engine.work import Outcome, StoredOutput
 
 if TYPE_CHECKING:
+    import pytest
+
     from support.runners import WorkDirectory
 
 #: A moment in 2026, in seconds and nanoseconds of UNIX time.
@@ -57,6 +59,16 @@ ADDED_COLUMNS = {
     2: {"level4_excluded_files": "TEXT"},
     3: {"requires_db": "BOOLEAN"},
 }
+
+
+def work_directory_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *jobs: Job) -> Path:
+    """A work directory with these jobs, which commands take from now on, and where no engine is asked."""
+    base = tmp_path / "work"
+    base.mkdir()
+    monkeypatch.setenv("WORKDIR", str(base))
+    monkeypatch.setenv("EXECUTOR", "process")
+    new_database(base, *jobs).close()
+    return base
 
 
 def columns_at(level: int) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +16,15 @@ from jobrunner_cli.engine.errors import JobrunnerError, UnreachableError
 from jobrunner_cli.engine.masking import MASK, Masker
 from jobrunner_cli.engine.running import service_log
 from jobrunner_cli.engine.settings import Settings, load
+from support.logs import own_log
 
 SECRET = "a-token-of-theirs"
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
-    yield load({"WORKDIR": str(tmp_path)}, tmp_path, tmp_path)
-    package, root = logging.getLogger("jobrunner_cli"), logging.getLogger()
-    for handler in list(package.handlers):
-        for logger in (package, root):
-            logger.removeHandler(handler)
-        handler.close()
-    package.propagate = True
+    with own_log():
+        yield load({"WORKDIR": str(tmp_path)}, tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize("form", list(LogForm))

@@ -17,6 +17,7 @@ from jobrunner_cli.engine.errors import ConfigurationError
 from jobrunner_cli.engine.masking import MASK, Masker
 from jobrunner_cli.engine.running import service_log
 from jobrunner_cli.engine.settings import Settings, load
+from support.logs import own_log
 from support.store import make_job
 
 SECRET = 'pass"word\\{}'
@@ -30,13 +31,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    yield io.StringIO()
-    package, root = logging.getLogger("jobrunner_cli"), logging.getLogger()
-    for handler in list(package.handlers):
-        for logger in (package, root):
-            logger.removeHandler(handler)
-        handler.close()
-    package.propagate = True
+    with own_log():
+        yield io.StringIO()
 
 
 def test_line_has_time_thread_message_and_the_job(settings: Settings, stream: io.StringIO):

@@ -8,7 +8,7 @@ import pytest
 
 from jobrunner_cli.engine.states import StatusCode
 from support.repositories import StudyRepository
-from support.store import make_job, new_database
+from support.store import make_job, work_directory_with
 
 PROJECT = """\
 version: "4"
@@ -45,14 +45,10 @@ def study(tmp_path: Path) -> StudyRepository:
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A work directory with jobs in two workspaces."""
-    base = tmp_path / "work"
-    base.mkdir()
-    monkeypatch.setenv("WORKDIR", str(base))
-    monkeypatch.setenv("EXECUTOR", "process")
-    new_database(
-        base,
+    return work_directory_with(
+        tmp_path,
+        monkeypatch,
         make_job("abcdef", StatusCode.EXECUTING, workspace="mine", action="describe", created_at=30),
         make_job("abxyz2", StatusCode.SUCCEEDED, workspace="mine", action="model_all", created_at=20),
         make_job("zzz222", StatusCode.NONZERO_EXIT, workspace="yours", action="describe", created_at=10),
-    ).close()
-    return base
+    )

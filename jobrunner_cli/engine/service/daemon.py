@@ -278,8 +278,10 @@ class Daemon:
         controller = self._controller
         problem = None if controller is None or controller.problem is None else self._mask(controller.problem)
         says = [counts, *(["the engine does not answer"] if self._engine_problem else []), problem]
-        # Of the others, no news is good news: it is one line.
-        says += [part.problem or part.says for name, part in parts.items() if part.problem or name == SyncPart.name]
+        says += [part.problem or part.says for name, part in parts.items() if name == SyncPart.name]
+        # Of the others, no news is good news, and what an engine's absence does to them all is not said once more each.
+        if troubled := [name for name, part in parts.items() if part.problem and name != SyncPart.name]:
+            says.append(f"trouble with {' and '.join(troubled)}")
         leaving = "leaving; " if self._leaving else ""
         self._notifier.status(self._mask(leaving + ", ".join(filter(None, says))))
         self._vitals.write(

@@ -118,11 +118,15 @@ def test_engine_elsewhere_that_does_not_answer_is_waited_for_by_a_service_that_i
         workdir,
         EXECUTOR="docker",
         DOCKER_HOST="tcp://127.0.0.1:9",
+        ENABLE_MAINTENANCE_MODE_THREAD="on",
+        DEFAULT_DATABASE_URL="mssql://user:password@127.0.0.1/name",
         NOTIFY_SOCKET=plain_manager.address,
         WATCHDOG_USEC="600000",
     )
     plain_manager.hear(lambda text: text == "READY=1", "READY")
-    plain_manager.hear(lambda text: "the engine does not answer" in text, "STATUS")
+    told = plain_manager.hear(lambda text: "trouble with maintenance" in text, "STATUS")
+    assert told.count("does not answer") == 1
+    assert "the engine does not answer" in told
     plain_manager.hear(lambda text: text == WATCHDOG, "WATCHDOG")
     # Requests become jobs meanwhile.
     ask(server, workdir, "r1")

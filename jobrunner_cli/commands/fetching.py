@@ -23,7 +23,12 @@ def fetching(name: str) -> Iterator[Callable[[str], None]]:
     console = Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
 
     def picture(line: str) -> Text:
-        return Text(f"{name}  {line}", overflow="ellipsis", no_wrap=True)
+        # The engine's own bar of 50 columns leaves none to the figures behind it.
+        step, _, bar = line.partition(" [")
+        text = Text(" ".join([f"{name}  {step}", *bar.partition("]")[2].split()]))
+        # Rich's status keeps the words of a text, and not how it is to be cut; two columns are its spinner's.
+        text.truncate(max(console.width - 2, 1), overflow="ellipsis")
+        return text
 
     with console.status(picture("")) as status:
         yield lambda line: status.update(picture(line))

@@ -172,6 +172,14 @@ def test_layers_that_are_not_here_yet_are_told_step_by_step(large: str, client: 
     assert len(client.inspect_image(large)["RootFS"]["Layers"]) == 2
 
 
+def test_line_on_a_terminal_stays_one_line_however_narrow_that_is(large: str):
+    said = on_terminal("images", "pull", large, columns=50)
+    *painted, last = said.split("\r\x1b[2K")
+    assert painted
+    assert [frame for frame in painted if "\n" in frame.rstrip("\n")] == []
+    assert f"{large} is here." in last
+
+
 def test_registry_that_answers_no_more_can_be_left_with_ctrl_c(registry: Registry, client: Any):
     name = f"{registry.address}/{NAMESPACE}/tiny:v1"
     registry.hang()

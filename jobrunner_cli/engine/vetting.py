@@ -65,7 +65,7 @@ def _validate(settings: Settings, request: JobRequest) -> None:
     if not settings.using_dummy_data_backend and request.database_name not in configured:
         names = ", ".join(configured) or "none"
         msg = f"database {shown(request.database_name)} is not configured on {settings.backend} (configured: {names})"
-        raise JobRequestError(msg)
+        raise JobRequestError(msg, hint="jobrunner add-job --database NAME says which")
     refuse_absent(settings, request.workspace)
 
 

@@ -243,6 +243,15 @@ def test_database_that_is_none_is_told(workdir: WorkDirectory, study: StudyRepos
         assert workdir.cli("add-job", str(study.path), "make", "--dry-run", "--database", name).stderr == ""
 
 
+def test_where_data_are_real_the_database_has_to_be_named(workdir: WorkDirectory, study: StudyRepository):
+    real = {"BACKEND": "tpp", "EXECUTOR": "docker", "DEFAULT_DATABASE_URL": "mssql://user:password@127.0.0.1/name"}
+    words = ("add-job", str(study.path), "make", "--dry-run")
+    said, hint = workdir.cli(*words, code=1, **real).stderr.splitlines()
+    assert said == 'jobrunner: database "dummy" is not configured on tpp (configured: default)'
+    assert "--database NAME" in hint
+    workdir.cli(*words, "--database", "default", **real)
+
+
 @pytest.mark.parametrize("repo", ["file:///tmp/study", "git@github.com:x/y", "ssh://git@github.com/x/y"])
 def test_url_of_another_kind_is_refused(workdir: WorkDirectory, repo: str):
     done = workdir.cli("add-job", repo, "make", code=2)

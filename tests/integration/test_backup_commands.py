@@ -25,7 +25,7 @@ def workdir(make_workdir: MakeWorkDirectory, tmp_path: Path) -> WorkDirectory:
 
 def test_way_there_and_back(workdir: WorkDirectory, tmp_path: Path):
     copy = tmp_path / "copy.sqlite"
-    assert f"{copy}: 1 jobs, level " in workdir.cli("backup", str(copy)).stdout
+    assert f"{copy}: 1 job, level " in workdir.cli("backup", str(copy)).stdout
     workdir.run()
     assert workdir.codes() == {"one": "succeeded"}
     said = workdir.cli("restore", str(copy), "--yes").stdout
@@ -54,3 +54,14 @@ def test_runner_at_work_is_backed_up_and_not_replaced(workdir: WorkDirectory, tm
     workdir.wait_for_holder(runner)
     workdir.cli("backup", str(copy))
     assert f"process {runner.pid} is at work" in workdir.cli("restore", str(copy), "--yes", code=3).stderr
+
+
+def test_damaged_copy_is_told_with_what_helps_and_replaces_nothing(workdir: WorkDirectory, tmp_path: Path):
+    copy = tmp_path / "copy.sqlite"
+    workdir.cli("backup", str(copy))
+    copy.write_bytes(copy.read_bytes()[:6000])
+    said, hint = workdir.cli("restore", str(copy), "--yes", code=3).stderr.splitlines()
+    assert said.startswith(f"jobrunner: the database {copy} is damaged: ")
+    assert "take another backup" in hint
+    assert workdir.codes() == {"one": "created"}
+    assert list(workdir.path.glob("db.sqlite.*")) == []

@@ -172,7 +172,7 @@ def look_at_space(settings: Settings) -> Iterator[Finding]:
 
 def look_at_database(settings: Settings) -> Iterator[Finding]:
     """Whether the database is there, as this version needs it, on a disk that it can be on. Raises JobrunnerError."""
-    from jobrunner_cli.engine.store.database import connect, ensure_migrated, translated
+    from jobrunner_cli.engine.store.database import RESTORE_IT, connect, ensure_migrated, translated
     from jobrunner_cli.engine.store.models import NEWEST_LEVEL
 
     path = settings.database_path
@@ -182,7 +182,7 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         damage = _damage(conn)
     kind = _file_system(path)
     if damage:
-        yield problem(f"{path} is damaged: {damage}", "jobrunner restore FILE puts a backup in its place")
+        yield problem(f"{path} is damaged: {damage}", RESTORE_IT)
     elif kind in _NETWORKED:
         yield problem(f"{path} is on a file system of a network ({kind})", "set WORKDIR to a disk of this machine")
     elif journal != "wal":

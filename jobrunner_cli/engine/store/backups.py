@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobrunner_cli.engine.errors import ConfigurationError, JobrunnerError, NotFoundError, UsageError
-from jobrunner_cli.engine.store.database import Connection, open_file, require_file, too_new, translated
+from jobrunner_cli.engine.store.database import RESTORE_IT, Connection, open_file, require_file, too_new, translated
 from jobrunner_cli.engine.store.files import force_to_disk, free_name
 from jobrunner_cli.engine.store.locks import RunnerLock
 from jobrunner_cli.engine.store.models import NEWEST_LEVEL
@@ -22,6 +22,8 @@ _PATIENCE = 30.0
 _LOCK_PATIENCE = 5.0
 #: Pages that are copied at a time: writers get their turn in between.
 _PAGES = 1000
+#: What helps where a backup is damaged; it has not taken the place of anything.
+_TAKE_ANOTHER = "take another backup; the database is as it was"
 #: Files that SQLite keeps beside a database in use.
 _BESIDE = ("-wal", "-shm")
 
@@ -66,7 +68,7 @@ def back_up(database: Path, target: Path) -> BackupReport:
     with _draft(target) as draft:
         with translated(database), closing(open_file(database, patience=_PATIENCE, may_create=False)) as conn:
             _copy(conn, draft)
-        level, jobs = _checked(draft, database)
+        level, jobs = _checked(draft, database, RESTORE_IT)
         size = draft.stat().st_size
         # Unlike a rename, a link never takes the place of what somebody has made meanwhile.
         os.link(draft, target)
@@ -95,9 +97,10 @@ def restore(
             msg = f"{source} is the database itself"
             raise UsageError(msg, hint="name a backup of it")
         with _draft(database) as draft:
-            with translated(source), closing(open_file(source, patience=_PATIENCE, may_create=False)) as conn:
+            reading = translated(source, cure=_TAKE_ANOTHER)
+            with reading, closing(open_file(source, patience=_PATIENCE, may_create=False)) as conn:
                 _copy(conn, draft)
-            level, jobs = _checked(draft, source)
+            level, jobs = _checked(draft, source, _TAKE_ANOTHER)
             aside = _replace(database, draft) if database.exists() else None
             if not database.exists():
                 _place(draft, database)
@@ -113,14 +116,14 @@ def _copy(conn: Connection, draft: Path) -> None:
     force_to_disk(draft)
 
 
-def _checked(path: Path, original: Path) -> tuple[int, int]:
-    """The level of a copy, and how many jobs are in it. Raises ConfigurationError if it is no good."""
-    with translated(original), closing(open_file(path, patience=0, may_create=False)) as conn:
+def _checked(path: Path, original: Path, cure: str) -> tuple[int, int]:
+    """The level of a copy, and how many jobs are in it; `cure` helps where it is damaged. Raises ConfigurationError if it is no good."""
+    with translated(original, cure=cure), closing(open_file(path, patience=0, may_create=False)) as conn:
         conn.execute("PRAGMA query_only = ON")
         found = [str(row[0]) for row in conn.execute("PRAGMA integrity_check(3)").fetchall()]
         if found != ["ok"]:
             msg = f"{original} is damaged: {'; '.join(found)}"
-            raise ConfigurationError(msg, hint="use an older backup")
+            raise ConfigurationError(msg, hint=cure)
         level = conn.level()
         if level > NEWEST_LEVEL:
             raise too_new(original, level)

@@ -25,6 +25,8 @@ from jobrunner_cli.engine.store.models import NEWEST_LEVEL, STORED
 
 #: Seconds for which a connection waits for another process's write lock.
 PATIENCE = 30.0
+#: What helps where the database is damaged.
+RESTORE_IT = "jobrunner restore FILE puts a backup in its place"
 
 
 class Connection(sqlite3.Connection):
@@ -90,18 +92,18 @@ class Connection(sqlite3.Connection):
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of a file into errors for people."""
+def translated(path: Path, *, cure: str = RESTORE_IT) -> Iterator[None]:
+    """Turn what SQLite says of a file into errors for people; `cure` is what helps where it is damaged."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        translation = _translate(path, error)
+        translation = _translate(path, error, cure)
         if translation is None:
             raise
         raise translation from error
 
 
-def _translate(path: Path, error: sqlite3.DatabaseError) -> JobrunnerError | None:
+def _translate(path: Path, error: sqlite3.DatabaseError, cure: str) -> JobrunnerError | None:
     # The low byte of an extended code is the kind of the trouble.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
@@ -113,9 +115,7 @@ def _translate(path: Path, error: sqlite3.DatabaseError) -> JobrunnerError | Non
     if code == sqlite3.SQLITE_NOTADB:
         return ConfigurationError(f"{path} is not a SQLite database", hint="is it the file that was meant?")
     if code == sqlite3.SQLITE_CORRUPT or is_undecodable(error):
-        return ConfigurationError(
-            f"the database {path} is damaged: {error}", hint="jobrunner restore FILE puts a backup in its place"
-        )
+        return ConfigurationError(f"the database {path} is damaged: {error}", hint=cure)
     if code == sqlite3.SQLITE_CANTOPEN:
         return ConfigurationError(f"the database {path} cannot be opened", hint="check who may read and write it")
     if code == sqlite3.SQLITE_READONLY:

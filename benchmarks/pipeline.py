@@ -25,6 +25,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 IMAGE = "ghcr.io/opensafely-core/python:v2"
+#: The directories that a container has of this machine, by their names in it.
+PARTS = ("workspace", "tmp")
 
 Shape = Mapping[str, tuple[str, ...]]
 
@@ -53,7 +55,10 @@ def layers(count: int, width: int) -> Shape:
 def run_raw(shape: Shape, workers: int) -> float:
     """Seconds that the same containers take, started by the docker command in the order of their needs."""
     with tempfile.TemporaryDirectory() as base:
-        Path(base).chmod(0o777)
+        for part in PARTS:
+            directory = Path(base, part)
+            directory.mkdir()
+            directory.chmod(0o777)
         done: set[str] = set()
         begun: set[str] = set()
         changed = threading.Condition()
@@ -84,12 +89,16 @@ def run_raw(shape: Shape, workers: int) -> float:
 
 
 def docker_run(base: str, name: str) -> list[str]:
-    """The command line with the limits that jobrunner sets, too."""
+    """The command line that makes a container as jobrunner does: the same limits, mounts and log."""
     limits = ["--init", "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only"]
-    limits += ["--memory=4g", "--memory-swap=4g", "--cpus=2", "--pids-limit=4096", "--user=10000:10000"]
-    limits += ["--log-driver=json-file", "--log-opt=max-size=64m", "--log-opt=max-file=2"]
-    mounts = [f"--volume={base}:/workspace", "--workdir=/workspace"]
-    return ["docker", "run", "--rm", *limits, *mounts, IMAGE, "sh", "-c", f"echo {name} > {name}.txt"]
+    limits += ["--memory=4g", "--memory-swap=4g", "--cpus=2", "--pids-limit=4096", "--user=65534:65534"]
+    limits += ["--shm-size=64m", "--oom-score-adj=500", "--ulimit=core=0", "--ipc=private", "--no-healthcheck"]
+    limits += ["--log-driver=json-file", "--log-opt=max-size=64m", "--log-opt=max-file=8"]
+    mounts = ["--tmpfs=/run:size=16m,mode=1777", "--tmpfs=/var/tmp:size=64m,mode=1777", "--workdir=/workspace"]
+    mounts += [f"--mount=type=bind,source={base}/{part},target=/{part}" for part in PARTS]
+    environment = ["--env=HOME=/tmp", "--env=OPENSAFELY_BACKEND=expectations"]
+    command = ["sh", "-c", f"echo {name} > {name}.txt"]
+    return ["docker", "run", "--rm", *limits, *mounts, *environment, IMAGE, *command]
 
 
 def run_ours(shape: Shape, workers: int) -> tuple[float, float]:

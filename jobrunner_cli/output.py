@@ -330,6 +330,11 @@ def duration(seconds: float) -> str:
     return spoken_duration(seconds)
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something whose plural has an s, such as `1 job`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """A number of bytes as people say it."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -40,7 +40,7 @@ def backup(
         )
         return
     output.line(
-        f"Copied {path} to {report.path}: {_jobs(report.jobs)}, level {report.level}, {output.size(report.size)}."
+        f"Copied {path} to {report.path}: {output.counted(report.jobs, 'job')}, level {report.level}, {output.size(report.size)}."
     )
 
 
@@ -79,12 +79,8 @@ def restore(
             }
         )
     else:
-        output.line(f"{path} is now the copy: {_jobs(report.jobs)}, level {report.level}.")
+        output.line(f"{path} is now the copy: {output.counted(report.jobs, 'job')}, level {report.level}.")
         if report.aside:
             output.line(f"The database as it was is kept in {report.aside}.")
     if report.is_old:
         diagnostics.notice("It is of an older version. Before this one can use it: jobrunner migrate")
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job{'' if count == 1 else 's'}"

@@ -62,8 +62,8 @@ def _once(work: Sync) -> ExitCode:
     with stopping() as (stop, received):
         report = work.once(stop)
     output.line(
-        f"{report.listed} job requests listed, {report.taken} taken; "
-        f"told of {report.told_jobs} jobs of {report.told_requests} requests."
+        f"{output.counted(report.listed, 'job request')} listed, {report.taken} taken; "
+        f"told of {output.counted(report.told_jobs, 'job')} of {output.counted(report.told_requests, 'request')}."
     )
     for text in (*report.problems, *report.failures):
         diagnostics.trouble(text)

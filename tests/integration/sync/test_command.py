@@ -143,7 +143,7 @@ def test_without_a_database_it_names_the_command_that_helps(server: JobServer, w
 def test_once_says_what_it_did(server: JobServer, workdir: WorkDirectory, tmp_path: Path):
     ask(server, workdir, "r1", tmp_path / "study")
     done = workdir.cli("sync", "--once")
-    assert done.stdout == "1 job requests listed, 1 taken; told of 1 jobs of 1 requests.\n"
+    assert done.stdout == "1 job request listed, 1 taken; told of 1 job of 1 request.\n"
     assert len(server.gets()) == len(server.posts()) == 1
 
 

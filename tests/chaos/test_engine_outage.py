@@ -101,6 +101,32 @@ def test_jobs_whose_engine_went_away_start_over(
     assert workdir.leftovers() == []
 
 
+def test_jobs_of_an_engine_with_live_restore_go_on_while_it_is_restarted(
+    engine: PrivateEngine, workdir: WorkDirectory, tmp_path: Path
+):
+    study = make_study(tmp_path / "study", {"long": held("long"), "next": held("next", needs=["long"])})
+    engine.terminate()
+    engine.start_again("--live-restore")
+    jobs = workdir.add(study, "run_all")
+    runner = workdir.start("run", "--until-idle")
+    workdir.wait_for_file(jobs["long"], "busy")
+    workdir.wait_for(jobs["long"], "executing")
+    engine.terminate()
+    runner.says("The executor does not answer")
+    engine.start_again("--live-restore")
+    # An end while it is away says nothing of the command: that one is run again, as without live-restore.
+    runner.says("The executor answers again")
+    for name in ("long", "next"):
+        workdir.wait_for_file(jobs[name], "busy")
+        workdir.let_go(jobs[name])
+    assert runner.ends() == 0
+    assert workdir.codes() == dict.fromkeys(jobs, "succeeded")
+    assert workdir.ask("SELECT id FROM job WHERE restarts > 0") == []
+    assert workdir.leftovers() == []
+    engine.terminate()
+    engine.start_again()
+
+
 def test_jobs_that_begin_or_end_while_the_engine_is_away_wait_for_it(
     engine: PrivateEngine, workdir: WorkDirectory, tmp_path: Path
 ):

@@ -53,14 +53,19 @@ class PrivateEngine:
         """Have it answer again."""
         os.kill(self._pid(), signal.SIGCONT)
 
-    def start_again(self) -> None:
-        """Start the daemon with the words and the data that it had."""
+    def start_again(self, *more: str) -> None:
+        """Start the daemon with the data and the words that it had, and with more words this time."""
         # What was killed has left its number, which a process that nobody has reaped yet may still bear.
         for left in ("docker.pid", "exec/containerd/containerd.pid"):
             (self._run_dir / left).unlink(missing_ok=True)
         with (self._run_dir / "again.log").open("ab") as log:
             daemon = subprocess.Popen(
-                self._command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*self._command, *more],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._daemons.append(daemon)
         until(self._answers, "the engine's answer")

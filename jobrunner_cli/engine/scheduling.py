@@ -187,9 +187,9 @@ class _Look:
 
     def _follow_container(self, job: ActiveJob) -> None:
         snapshot = self._world.snapshot
-        if snapshot is None or (job.effect_ended_at is not None and snapshot.asked_at <= job.effect_ended_at):
+        if snapshot is None or not snapshot.is_newer(job.id, job.effect_ended_at):
             return
-        match snapshot.containers.get(job.id):
+        match snapshot.state(job.id, job.effect_ended_at):
             case ContainerState.RUNNING:
                 excess = job.overuse or self._overrun(job)
                 if excess is not None:

@@ -1,4 +1,4 @@
-"""What is passed around between the rooms: requests, definitions, snapshots, outcomes, decisions.
+"""What is passed around between the rooms: requests, definitions, outcomes, decisions.
 
 Frozen values only; nothing here reads a clock, a file or the table.
 """
@@ -174,16 +174,6 @@ class ContainerDetail:
     image_id: str | None
     #: the engine's own description, environment values masked
     metadata: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """What the executor says of all jobs of this work directory, in one answer."""
-
-    #: monotonic seconds at which it was asked for
-    asked_at: float
-    #: job id -> state of its container; a job without a container is absent
-    containers: Mapping[str, ContainerState]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

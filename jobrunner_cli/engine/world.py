@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobrunner_cli.engine.states import StatusCode
-from jobrunner_cli.engine.work import Snapshot
+from jobrunner_cli.engine.work import ContainerState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,43 @@ class Shortage:
 
     def __str__(self) -> str:
         return f"{self.place} ({self.path}) has {_gibibytes(self.free)} free, and nothing starts below {_gibibytes(self.floor)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the executor says of all jobs of this work directory in one answer, and of single ones besides."""
+
+    #: monotonic seconds at which it was asked for
+    asked_at: float
+    #: job id -> state of its container; a job without a container is absent
+    containers: Mapping[str, ContainerState]
+    #: job id -> monotonic seconds at which it was asked about, of those that were found to have exited
+    ended: Mapping[str, float] = field(default_factory=dict)
+
+    def is_newer(self, job_id: str, than: float | None) -> bool:
+        """Whether it says anything of a job that was asked after a monotonic time; None is before all times."""
+        return than is None or max(self.asked_at, self.ended.get(job_id, 0.0)) > than
+
+    def state(self, job_id: str, since: float | None) -> ContainerState | None:
+        """The state of a job's container, of which something newer than `since` is known; None if there is none.
+
+        One that was found to have exited has, whatever the whole answer says: an engine may list it as running yet.
+        """
+        at = self.ended.get(job_id)
+        if at is not None and (since is None or at > since):
+            return ContainerState.EXITED
+        return self.containers.get(job_id)
+
+    def with_ended(self, ended: Mapping[str, float]) -> Snapshot:
+        """The same, and these jobs' containers were found to have exited, each asked about at a monotonic time."""
+        return replace(self, ended={**self.ended, **ended})
+
+    def after(self, before: Snapshot | None) -> Snapshot:
+        """The same, with what an earlier one knows that this one may not know yet."""
+        if before is None:
+            return self
+        known = {job_id: at for job_id, at in before.ended.items() if at >= self.asked_at or job_id in self.containers}
+        return self.with_ended(known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

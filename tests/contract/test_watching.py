@@ -81,10 +81,10 @@ def test_each_stream_is_woken(bench: Bench) -> None:
         assert two.wait(PATIENCE)
 
 
-def test_wait_without_news_returns_false_in_time(bench: Bench) -> None:
+def test_wait_without_news_returns_nothing_in_time(bench: Bench) -> None:
     with closing(bench.executor.events(bench.owner)) as stream:
-        assert stream.wait(0.05) is False
-        assert stream.wait(0) is False
+        assert stream.wait(0.05) is None
+        assert stream.wait(0) is None
 
 
 def test_closing_from_another_thread_ends_a_wait(bench: Bench) -> None:

@@ -13,9 +13,8 @@ from jobrunner_cli.engine.work import (
     EffectKind,
     Intent,
     IntentKind,
-    Snapshot,
 )
-from jobrunner_cli.engine.world import Shortage, World
+from jobrunner_cli.engine.world import Shortage, Snapshot, World
 
 C = StatusCode
 SHORTAGE = Shortage(place="the high privacy store", path="/high", free=3 << 28, floor=1 << 30)

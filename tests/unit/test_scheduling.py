@@ -16,8 +16,8 @@ from jobrunner_cli.engine.work import (
     EffectKind,
     Intent,
     IntentKind,
-    Snapshot,
 )
+from jobrunner_cli.engine.world import Snapshot
 from support.situations import by_job, carried_out, make_job, make_world, situations, started, weights
 
 C = StatusCode

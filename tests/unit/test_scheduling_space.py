@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from jobrunner_cli.engine.explaining import explain
 from jobrunner_cli.engine.scheduling import decide
 from jobrunner_cli.engine.states import State, StatusCode
-from jobrunner_cli.engine.work import ContainerState, EffectKind, Intent, IntentKind, Snapshot
+from jobrunner_cli.engine.work import ContainerState, EffectKind, Intent, IntentKind
+from jobrunner_cli.engine.world import Snapshot
 from support.situations import SHORTAGE, by_job, make_job, make_world, situations
 
 C = StatusCode

@@ -15,7 +15,8 @@ from jobrunner_cli.engine.forms import MalformedError, format_duration, parse_du
 from jobrunner_cli.engine.scheduling import decide
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.time_limits import load_time_limits
-from jobrunner_cli.engine.work import ContainerState, EffectKind, Intent, IntentKind, Snapshot
+from jobrunner_cli.engine.work import ContainerState, EffectKind, Intent, IntentKind
+from jobrunner_cli.engine.world import Snapshot
 from support.situations import make_job, make_world
 
 C = StatusCode

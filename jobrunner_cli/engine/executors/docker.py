@@ -338,10 +338,12 @@ class DockerExecutor:
             # An engine that knows no such events: it was killed, whatever for.
             return False
 
-    def _note_end(self, described: Mapping[str, Any]) -> None:
+    def _note_end(self, described: Mapping[str, Any]) -> str | None:
         """Keep the description that the end of a container brought, for the one who is going to ask for it next."""
-        if container_state(described["State"]["Status"]) is ContainerState.EXITED:
-            self._own.note_end(described)
+        if container_state(described["State"]["Status"]) is not ContainerState.EXITED:
+            return None
+        self._own.note_end(described)
+        return job_of([str(described.get("Name", ""))])
 
     @property
     def keeps_log_head(self) -> bool:

@@ -74,7 +74,7 @@ class EngineConnection:
         it refuses.
         """
         limit = timeout or self._timeout
-        client = self._take(doing, limit)
+        client = self.lend(doing, timeout=limit)
         sound = False
         try:
             with self.translated(doing, limit):
@@ -86,7 +86,7 @@ class EngineConnection:
         finally:
             if sound:
                 self._heard_at = time.monotonic()
-                self._give_back(client)
+                self.take_back(client)
             else:
                 client.close()
 
@@ -95,7 +95,7 @@ class EngineConnection:
 
         Raises ExecutorUnavailableError.
         """
-        self._see_the_socket(ask=not self._was_just_heard())
+        self._make_sure_that_it_answers()
         with self._lock:
             version = self._version
         return self._connect(doing, version, timeout)
@@ -107,7 +107,7 @@ class EngineConnection:
         down. Raises ExecutorUnavailableError.
         """
         if self.address.startswith("unix:"):
-            self._see_the_socket(ask=True)
+            self._ask_at_the_socket()
             return
         client = self.dedicated("answer", timeout=self._timeout)
         try:
@@ -116,20 +116,19 @@ class EngineConnection:
         finally:
             client.close()
 
-    def _see_the_socket(self, *, ask: bool) -> None:
-        """Connect where it costs next to nothing, and `ask` something: an absent engine is told at once in few words.
+    def _make_sure_that_it_answers(self) -> None:
+        """Ask a silent engine where that costs next to nothing, so that one that is gone or hangs is found out at once.
 
-        It also spares docker-py an attempt to connect whose socket it would leave open when that fails. Raises
-        ExecutorUnavailableError.
+        Raises ExecutorUnavailableError.
         """
-        if not self.address.startswith("unix:"):
-            return
+        if self.address.startswith("unix:") and time.monotonic() - self._heard_at >= _HEARD_FOR:
+            self._ask_at_the_socket()
+
+    def _ask_at_the_socket(self) -> None:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
                 door.settimeout(self._timeout)
                 door.connect(urlsplit(self.address).path)
-                if not ask:
-                    return
                 door.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
                 answer = door.recv(_PING_ANSWER)
             if b" 200 " not in answer.partition(b"\r\n")[0]:
@@ -137,9 +136,6 @@ class EngineConnection:
         except OSError as error:
             self.forget()
             raise self.unavailable(error, self._timeout) from error
-
-    def _was_just_heard(self) -> bool:
-        return time.monotonic() - self._heard_at < _HEARD_FOR
 
     @contextmanager
     def translated(self, doing: str, limit: float) -> Iterator[None]:
@@ -176,17 +172,22 @@ class EngineConnection:
         for client in clients:
             client.close()
 
-    def _take(self, doing: str, limit: float) -> APIClient:
-        self._see_the_socket(ask=not self._was_just_heard())
+    def lend(self, doing: str, *, timeout: float) -> APIClient:
+        """A client for a call that lasts until `take_back`; one that is not sound is to be closed instead.
+
+        Raises ExecutorUnavailableError.
+        """
+        self._make_sure_that_it_answers()
         with self._lock:
             client = self._idle.pop() if self._idle else None
             version = self._version
         if client is None:
-            client = self._connect(doing, version, limit)
-        client.timeout = limit  # type: ignore[assignment]  # requests takes fractions, too
+            client = self._connect(doing, version, timeout)
+        client.timeout = timeout  # type: ignore[assignment]  # requests takes fractions, too
         return client
 
-    def _give_back(self, client: APIClient) -> None:
+    def take_back(self, client: APIClient) -> None:
+        """Keep a client that was lent for the next call."""
         with self._lock:
             if client.api_version == self._version and len(self._idle) < _MOST_IDLE_CLIENTS:
                 self._idle.append(client)
@@ -213,7 +214,6 @@ class EngineConnection:
         from docker.api.client import APIClient  # heavy, and only this executor needs it
         from docker.errors import DockerException
         from docker.tls import TLSConfig
-        from docker.transport import UnixHTTPAdapter
 
         try:
             tls = TLSConfig(**self._tls) if self._tls else False
@@ -224,10 +224,9 @@ class EngineConnection:
         # Proxies and .netrc of this machine are not meant for the engine, and cost time on each call.
         client.trust_env = False
         if self.address.startswith("unix:"):
-            # docker-py would keep connections of the last 25 paths that were asked for, and each container has its own.
-            url = f"http+unix://{urlsplit(self.address).path}"
-            adapter = UnixHTTPAdapter(url, limit, pool_connections=1)  # type: ignore[arg-type]  # fractions, too
-            client.mount("http+docker://", adapter)
+            from jobrunner_cli.engine.executors.docker_adapter import KeptConnections
+
+            client.mount("http+docker://", KeptConnections(urlsplit(self.address).path, limit))
         return client
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from jobrunner_cli.engine.errors import ExecutorUnavailableError, JobrunnerError
 from jobrunner_cli.engine.executors.docker_connection import EngineConnection
 from jobrunner_cli.engine.executors.docker_metadata import engine_timestamp
 from jobrunner_cli.engine.executors.docker_streams import StreamSocket, StreamWatch, open_stream, reports, stream_errors
+from jobrunner_cli.engine.executors.protocol import Hint
 
 if TYPE_CHECKING:
     from requests import Response
@@ -33,18 +35,20 @@ class DockerEvents:
         label: str,
         *,
         timeout: float,
-        on_end: Callable[[Mapping[str, Any]], None],
+        on_end: Callable[[Mapping[str, Any]], str | None],
     ) -> None:
         """Open it for containers with this label (`name=value`). Raises ExecutorUnavailableError.
 
-        `on_end` gets the engine's description of a container that has ended, from the thread that reads the stream.
+        `on_end` gets the engine's description of a container of which it told that it ended, from the thread that reads
+        the stream; it returns the job of one that has exited.
         """
         self._engine = engine
         self._on_end = on_end
         self._watch = watch
         self._timeout = timeout
         self._changed = threading.Condition()
-        self._hinted = False
+        self._ended: dict[str, float] = {}
+        self._is_all = True
         self._closed = False
         self._broken: ExecutorUnavailableError | None = None
         self._client = engine.dedicated("open its event stream", timeout=timeout)
@@ -70,10 +74,13 @@ class DockerEvents:
         failure: BaseException | None = None
         try:
             for event in reports(self._response):
-                if event.get("Action") == "die":
-                    self._await_end(str(event.get("id", "")))
+                asked_at = time.monotonic()
+                ended = self._await_end(str(event.get("id", ""))) if event.get("Action") == "die" else None
                 with self._changed:
-                    self._hinted = True
+                    if ended is None:
+                        self._is_all = False
+                    else:
+                        self._ended[ended] = asked_at
                     self._changed.notify_all()
         except stream_errors() as error:
             failure = error
@@ -87,30 +94,36 @@ class DockerEvents:
         self._response.close()
         self._client.close()
 
-    def _await_end(self, container: str) -> None:
-        """Return when the container's end shows in the engine's list, too.
+    def _await_end(self, container: str) -> str | None:
+        """Return when the container's end shows in the engine's list, too: the job, if it is seen to have exited.
 
         The engine tells of a death some 40 ms before its list does: it cleans up in between, holding the container's
         lock, and describing a container takes that lock. Whatever comes of it, the event is a hint.
         """
         with suppress(JobrunnerError), self._engine.calling("describe a container") as client:
-            self._on_end(client.inspect_container(container))
+            return self._on_end(client.inspect_container(container))
+        return None
 
-    def wait(self, timeout: float) -> bool:
-        """Wait for the next hint, at most so many seconds; true if there was one since the last call.
+    def wait(self, timeout: float) -> Hint | None:
+        """Wait for the next hint, at most so many seconds; None if there was none since the last call.
 
-        Raises ExecutorUnavailableError if the stream broke; false at once after `close`.
+        Raises ExecutorUnavailableError if the stream broke; None at once after `close`.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._hinted or self._closed or self._broken is not None, timeout)
             if self._closed:
-                return False
+                return None
             if self._hinted:
-                self._hinted = False
-                return True
+                hint = Hint(ended=self._ended, is_all=self._is_all)
+                self._ended, self._is_all = {}, True
+                return hint
             if self._broken is not None:
                 raise ExecutorUnavailableError(self._broken.message, hint=self._broken.hint)
-            return False
+            return None
+
+    @property
+    def _hinted(self) -> bool:
+        return bool(self._ended) or not self._is_all
 
     def close(self) -> None:
         """End it, from any thread; may be called again."""

@@ -86,7 +86,9 @@ class _Source:
         """Ask for the log, from a time or so many frames before its end on. Raises ExecutorUnavailableError."""
         from docker.errors import APIError
 
-        self._client = self._client or self._engine.dedicated(self._doing, timeout=self._timeout)
+        # One that waits for more lasts for as long as its job, and would keep a client from all other calls.
+        obtain = self._engine.dedicated if follow else self._engine.lend
+        self._client = obtain(self._doing, timeout=self._timeout)
         if self._engine.is_podman and not follow:
             # It would mix up the pieces of long lines.
             tail = None
@@ -207,20 +209,28 @@ class _Source:
     def end(self) -> None:
         """Cut a read in another thread, which then releases the connection; without one, release it here."""
         self._ended = True
-        if self._socket is not None:
-            self._socket.cut()
+        stream = self._socket
+        if stream is not None:
+            stream.cut()
         if not self._reading:
             self._release()
 
     def _release(self) -> None:
-        if self._socket is not None:
-            self._watch.discard(self._socket)
-        if self._response is not None:
-            with suppress(*stream_errors()):
-                self._response.close()
-        if self._client is not None:
-            self._client.close()
+        client, response, stream = self._client, self._response, self._socket
+        # Whoever ends it from now on has nothing to cut any more.
         self._client = self._response = self._socket = None
+        if stream is not None:
+            self._watch.discard(stream)
+        if response is not None:
+            with suppress(*stream_errors()):
+                response.close()
+        if client is None:
+            return
+        if self._ended:
+            # Its connection may be cut at this moment.
+            client.close()
+        else:
+            self._engine.take_back(client)
 
 
 def _stamp(part: tuple[int, bool, bytes]) -> bytes:

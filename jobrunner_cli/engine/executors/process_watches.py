@@ -6,6 +6,7 @@ import threading
 import weakref
 
 from jobrunner_cli.engine.executors.process_container import ProcessContainer
+from jobrunner_cli.engine.executors.protocol import Hint
 
 
 class HintStream:
@@ -16,13 +17,13 @@ class HintStream:
         self._closed = False
         self._news = threading.Event()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait for a hint, at most so many seconds; false at once when it is closed."""
+    def wait(self, timeout: float) -> Hint | None:
+        """Wait for a hint, at most so many seconds; None at once when it is closed."""
         hinted = self._news.wait(max(timeout, 0)) and not self._closed
         if hinted:
             # Before the caller takes its list: what happens from here on sets it again.
             self._news.clear()
-        return hinted
+        return Hint(ended={}, is_all=False) if hinted else None
 
     def close(self) -> None:
         """End it, and a `wait` in another thread with it."""

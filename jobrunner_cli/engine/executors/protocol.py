@@ -51,19 +51,29 @@ class ErrandResult:
     stderr: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """That something changed, and what of it is known for certain."""
+
+    #: job id -> monotonic seconds at which it was asked about, of those that were found to have exited
+    ended: Mapping[str, float]
+    #: whether that is all; if not, only `list` tells
+    is_all: bool
+
+
 class EventStream(Protocol):
     """Hints that something changed. Open from the moment it is handed out, so that a list taken after that and the
     hints together miss nothing."""
 
-    def wait(self, timeout: float) -> bool:
-        """Wait for the next hint, at most so many seconds; true if there was one (bursts coalesce).
+    def wait(self, timeout: float) -> Hint | None:
+        """Wait for the next hint, at most so many seconds; None if there was none (bursts coalesce).
 
         Raises ExecutorUnavailableError if the stream broke.
         """
         ...
 
     def close(self) -> None:
-        """End it; a `wait` in another thread returns false or raises at once."""
+        """End it; a `wait` in another thread returns None or raises at once."""
         ...
 
 

@@ -24,8 +24,8 @@ from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, State, StatusC
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.time_limits import TimeLimits
 from jobrunner_cli.engine.tracing import Tracing
-from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Intent, IntentKind, Outcome, Snapshot
-from jobrunner_cli.engine.world import Shortage, World
+from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, Intent, IntentKind, Outcome
+from jobrunner_cli.engine.world import Shortage, Snapshot, World
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.settings import Settings

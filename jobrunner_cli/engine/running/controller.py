@@ -19,6 +19,7 @@ from jobrunner_cli.engine.running.board import Board
 from jobrunner_cli.engine.running.complaints import Complaints, log_failure, steps_of
 from jobrunner_cli.engine.running.leftovers import leftovers
 from jobrunner_cli.engine.running.limits import NewLimits
+from jobrunner_cli.engine.running.observer import Ended
 from jobrunner_cli.engine.running.settling import TryAgain
 from jobrunner_cli.engine.running.space import SpaceSeen
 from jobrunner_cli.engine.running.tracks import EffectDone, was_asked_too_early
@@ -26,7 +27,8 @@ from jobrunner_cli.engine.running.usage import Overuse
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, state_of
 from jobrunner_cli.engine.tracing import Tracing
-from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, HistoryWanted, Lost, Outcome, Snapshot
+from jobrunner_cli.engine.work import ActiveJob, Decision, EffectKind, HistoryWanted, Lost, Outcome
+from jobrunner_cli.engine.world import Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.running.disks import Disks
@@ -49,7 +51,7 @@ _AFTER_A_BUG = 5.0
 
 
 #: What the loop is woken with.
-Message = EffectDone | Snapshot | SpaceSeen | Overuse | NewLimits
+Message = EffectDone | Snapshot | Ended | SpaceSeen | Overuse | NewLimits
 
 
 class Controller:
@@ -190,6 +192,9 @@ class Controller:
             if not decisions or not self._carry_out(decisions):
                 # What could not be written would be decided again, and tried again, at once.
                 break
+            if all(decision.effect is not None for decision in decisions):
+                # What has been begun makes room for nothing before it ends.
+                break
         else:
             log.error("The decisions do not come to rest: %s", decisions)
 
@@ -250,9 +255,10 @@ class Controller:
 
     # Effects.
 
-    def _begin(self, job_id: str, kind: EffectKind, cause: str) -> None:
+    def _begin(self, job_id: str, kind: EffectKind, cause: str, *, job: Job | None = None) -> None:
+        """Begin an effect; `job` is the row of one that has ended, where it is at hand."""
         with self._passing(f"begin to {kind.value} {job_id}", job_id):
-            job = self._board.jobs.get(job_id) or self._board.rows.known(job_id)
+            job = job or self._board.jobs.get(job_id) or self._board.rows.known(job_id)
             track = self._board.track(job_id)
             inputs = self._board.rows.inputs_of(job) if job is not None and kind is EffectKind.PREPARE else ()
             if job is not None and kind is EffectKind.PUBLISH:
@@ -293,10 +299,15 @@ class Controller:
                 with self._passing(f"settle {message.kind.value} of {message.job_id}", message.job_id):
                     self._settle(message)
             case Snapshot():
-                self._snapshot = message
+                self._snapshot = message.after(self._snapshot)
                 if not self._collected:
                     with self._passing("collect what earlier runners left"):
                         self._collect(message)
+            case Ended(at=at) if self._snapshot is not None:
+                self._snapshot = self._snapshot.with_ended(at)
+            case Ended():
+                # The first list is under way, and may have been asked for before.
+                self._observer.ask()
             case SpaceSeen():
                 self._see_space(message)
             case Overuse(job_id=job_id, reason=reason):
@@ -365,7 +376,7 @@ class Controller:
     def _conclude(self, job_id: str) -> None:
         job = self._board.conclude(job_id)
         self._report(job)
-        self._begin(job_id, EffectKind.CLEANUP, "done")
+        self._begin(job_id, EffectKind.CLEANUP, "done", job=job)
 
     def _settle_failure(self, done: EffectDone, error: Exception, job: ActiveJob | None) -> None:
         track = self._board.track(done.job_id)

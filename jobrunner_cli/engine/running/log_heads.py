@@ -21,7 +21,8 @@ from jobrunner_cli.engine.jobfiles.copying import is_full
 from jobrunner_cli.engine.jobfiles.layout import JobDirectory
 from jobrunner_cli.engine.jobfiles.loghead import HeadFile, read_head
 from jobrunner_cli.engine.loglines import stamp_of
-from jobrunner_cli.engine.work import ContainerState, Snapshot
+from jobrunner_cli.engine.work import ContainerState
+from jobrunner_cli.engine.world import Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.executors.protocol import Executor

@@ -1,20 +1,21 @@
 """The observer: it watches the executor and posts what it sees, so that a slow engine never blocks the loop.
 
-Events are hints only. One thread listens for them; the other asks the executor for all containers at once after
-each hint, after a request of the loop, and now and then in any case (an engine may drop events), and posts the
-answer stamped with when it was asked for.
+Events are hints only. One thread listens for them, and posts what they tell for certain. The other asks the executor
+for all containers at once where they do not, after a request of the loop, and now and then in any case (an engine may
+drop events), and posts the answer. All of it is stamped with when it was asked for.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from jobrunner_cli.engine.errors import ExecutorUnavailableError, JobrunnerError
-from jobrunner_cli.engine.work import Snapshot
+from jobrunner_cli.engine.world import Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.executors.protocol import EventStream, Executor
@@ -30,6 +31,14 @@ _FIRST_BACKOFF = 0.1
 _AFTER_A_FAILED_LIST = 0.5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """Containers were found to have exited."""
+
+    #: job id -> monotonic seconds at which it was asked about
+    at: Mapping[str, float]
+
+
 class Observer:
     """Two threads that watch one executor on behalf of one work directory."""
 
@@ -38,10 +47,10 @@ class Observer:
         executor: Executor,
         owner: str,
         *,
-        post: Callable[[Snapshot], None],
+        post: Callable[[Snapshot | Ended], None],
         on_trouble: Callable[[str | None], None],
     ) -> None:
-        """`post` gets every snapshot; `on_trouble` a line when the executor goes away, None when it is back."""
+        """`post` gets all that is seen; `on_trouble` a line when the executor goes away, None when it is back."""
         self._executor = executor
         self._owner = owner
         self._post = post
@@ -126,7 +135,12 @@ class Observer:
     def _listen(self, stream: EventStream, broken: list[Exception], done: Event) -> None:
         while not (self._stopped.is_set() or done.is_set()):
             try:
-                if stream.wait(_LONGEST_SILENCE):
+                hint = stream.wait(_LONGEST_SILENCE)
+                if hint is None:
+                    continue
+                if hint.ended:
+                    self._post(Ended(at=hint.ended))
+                if not hint.is_all:
                     self._asked.set()
             except Exception as error:  # noqa: BLE001 (whatever broke it, the stream is of no use any more)
                 broken.append(error)

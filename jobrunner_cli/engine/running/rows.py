@@ -88,9 +88,8 @@ class Rows:
 
     def had_ended(self, job: Job) -> bool:
         """Whether the end of this run was believed before: an operator has it stored again after an internal error."""
-        steps = queries.history_of(self._database.connection, job.id)
-        again_at = max((step.at for step in steps if step.from_code is StatusCode.INTERNAL_ERROR), default=0)
-        return again_at > 0 and again_at // 10**9 >= (job.started_at or 0)
+        again_at = queries.last_left(self._database.connection, job.id, StatusCode.INTERNAL_ERROR)
+        return again_at is not None and again_at // 10**9 >= (job.started_at or 0)
 
     def recall(self, job: Job, track: Track) -> None:
         """Have at hand what the last success of a job's action stored; if the manifest has to be completed, also what

@@ -16,7 +16,7 @@ from jobrunner_cli.engine.running.disks import Disks
 from jobrunner_cli.engine.running.effects import Effects
 from jobrunner_cli.engine.running.hands import Hands
 from jobrunner_cli.engine.running.log_heads import LogHeads
-from jobrunner_cli.engine.running.observer import Observer
+from jobrunner_cli.engine.running.observer import Ended, Observer
 from jobrunner_cli.engine.running.transport import kept_elsewhere
 from jobrunner_cli.engine.store import queries
 from jobrunner_cli.engine.store.database import Database, ensure_migrated
@@ -25,13 +25,13 @@ from jobrunner_cli.engine.study.repository import GitAccess, Repositories
 from jobrunner_cli.engine.time_limits import load_time_limits
 from jobrunner_cli.engine.tracing import start_tracing
 from jobrunner_cli.engine.weights import load_weights
+from jobrunner_cli.engine.world import Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.executors.protocol import Executor
     from jobrunner_cli.engine.running.listener import Listener
     from jobrunner_cli.engine.settings import Settings
     from jobrunner_cli.engine.store.models import Job
-    from jobrunner_cli.engine.work import Snapshot
 
 
 def make_executor(settings: Settings) -> Executor:
@@ -128,9 +128,10 @@ def runner(
         )
         heads = open_until_end.enter_context(closing(LogHeads(executor, settings.high_privacy_volume_dir, masker)))
 
-        def seen(snapshot: Snapshot) -> None:
-            heads.see(snapshot)
-            controller.post(snapshot)
+        def seen(news: Snapshot | Ended) -> None:
+            if isinstance(news, Snapshot):
+                heads.see(news)
+            controller.post(news)
 
         observer = Observer(executor, owner, post=seen, on_trouble=controller.trouble)
         effects = Effects(

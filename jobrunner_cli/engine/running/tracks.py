@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from jobrunner_cli.engine.jobfiles.tally import Tally
 from jobrunner_cli.engine.scheduling import WAITS_FOR_CAPACITY
 from jobrunner_cli.engine.states import State, state_of
-from jobrunner_cli.engine.work import ActiveJob, ContainerState, EffectKind, Intent, Outcome, RecordedOutputs, Snapshot
+from jobrunner_cli.engine.work import ActiveJob, ContainerState, EffectKind, Intent, Outcome, RecordedOutputs
+from jobrunner_cli.engine.world import Snapshot
 
 if TYPE_CHECKING:
     from jobrunner_cli.engine.store.models import Job
@@ -116,17 +117,23 @@ def progress_of(track: Track, now: float) -> str | None:
 
 
 def was_asked_too_early(snapshot: Snapshot, executing: Mapping[str, Track]) -> bool:
-    """Whether a snapshot was asked for while a container was being started, and shows its end already.
+    """Whether a container was asked about while it was being started, and shows its end already.
 
-    It says nothing of that container then, and yet it is what the hint of its end led to.
+    That says nothing of that container then, and yet it is what the hint of its end led to.
     """
     return any(
         track.in_flight is None
         and track.effect_ended_at is not None
-        and track.effect_began_at <= snapshot.asked_at <= track.effect_ended_at
+        and snapshot.asked_at <= track.effect_ended_at
+        and track.effect_began_at <= asked_at <= track.effect_ended_at
         for job_id, track in executing.items()
-        if snapshot.containers.get(job_id) in {None, ContainerState.EXITED}
+        if (asked_at := _end_seen_at(snapshot, job_id)) is not None
     )
+
+
+def _end_seen_at(snapshot: Snapshot, job_id: str) -> float | None:
+    gone = snapshot.containers.get(job_id) in {None, ContainerState.EXITED}
+    return snapshot.ended.get(job_id, snapshot.asked_at if gone else None)
 
 
 def is_as_made(provisioned_at: float | None, now: float) -> bool:

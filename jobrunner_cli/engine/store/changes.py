@@ -164,10 +164,10 @@ def record_verdict(conn: Connection, job: Job, outcome: Outcome, now_ns: int) ->
     False, and nothing is stored, if a cancellation or a kill is open or was acted upon, or the job runs no more.
     """
     with conn.transaction():
-        if find_one(conn, Result, "WHERE job_id = ?", (job.id,)) is not None:
+        if conn.execute("SELECT 1 FROM result WHERE job_id = ?", (job.id,)).fetchall():
             return True
-        now = find_one(conn, Job, "WHERE id = ?", (job.id,))
-        if now is None or now.state is not State.RUNNING or now.cancelled:
+        runs = "SELECT 1 FROM job WHERE id = ? AND state = ? AND NOT coalesce(cancelled, FALSE)"
+        if not conn.execute(runs, (job.id, State.RUNNING.value)).fetchall():
             return False
         query = "SELECT 1 FROM intent WHERE job_id = ? AND kind IN ('cancel', 'kill') AND answered_at IS NULL"
         if conn.execute(query, (job.id,)).fetchall():

@@ -55,15 +55,10 @@ class Table:
 
     name: str
     columns: tuple[Column, ...]
+    #: the same by their names
+    by_name: Mapping[str, Column]
     #: the columns for a SELECT or INSERT, quoted
     listed: str
-
-    def column(self, name: str) -> Column:
-        """The column of a field. Raises KeyError."""
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise KeyError(name)
 
 
 def _text(value: str | None) -> str | None:
@@ -135,7 +130,8 @@ def table_of(cls: type[Stored]) -> Table:
         load, dump = _conversions(hints[item.name])
         columns.append(Column(name=item.name, load=load, dump=dump, reader=readers.get(item.name)))
     listed = ", ".join(f'"{column.name}"' for column in columns)
-    return Table(name=cls.__tablename__, columns=tuple(columns), listed=listed)
+    by_name = {column.name: column for column in columns}
+    return Table(name=cls.__tablename__, columns=tuple(columns), by_name=by_name, listed=listed)
 
 
 def load(cls: type[S], row: sqlite3.Row) -> S:
@@ -198,8 +194,8 @@ def _dumped(table: Table, item: Stored) -> list[object]:
 
 def assignments(cls: type[Stored], changes: Mapping[str, Any]) -> tuple[str, list[object]]:
     """The `SET` part of an update and its parameters. Raises KeyError for what is not a field."""
-    table = table_of(cls)
-    columns = [(table.column(name), value) for name, value in changes.items()]
+    by_name = table_of(cls).by_name
+    columns = [(by_name[name], value) for name, value in changes.items()]
     listed = ", ".join(f'"{column.name}" = ?' for column, _ in columns)
     return listed, [value if column.dump is None else column.dump(value) for column, value in columns]
 

@@ -318,6 +318,13 @@ def history_of(conn: Connection, job_id: str) -> list[HistoryEntry]:
     return find_where(conn, HistoryEntry, "WHERE job_id = ? ORDER BY id", (job_id,))
 
 
+def last_left(conn: Connection, job_id: str, code: StatusCode) -> int | None:
+    """When a job last left a code, in nanoseconds; None if it never did."""
+    query = "SELECT max(at) FROM history WHERE job_id = ? AND from_code = ?"
+    ((at,),) = conn.execute(query, (job_id, code.value)).fetchall()
+    return None if at is None else int(at)
+
+
 def command_ran(conn: Connection, job: Job) -> bool:
     """Whether the command of an ended job was begun in its last run, so that it may have printed something."""
     if job.started_at is None:

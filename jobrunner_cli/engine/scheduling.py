@@ -370,7 +370,8 @@ class _Look:
 
     def _provision_ahead(self, waiting: list[ActiveJob]) -> None:
         room = self._world.provision_ahead
-        room -= sum(1 for job in self._jobs.values() if job.state is State.PENDING and job.provisioned)
+        made = (job.id for job in self._jobs.values() if job.provisioned)
+        room -= sum(1 for job_id in made if state_of(self._codes[job_id]) is State.PENDING)
         room -= sum(1 for effect in self._effects.values() if effect is EffectKind.PROVISION)
         for job in sorted(waiting, key=lambda job: (job.created_at, job.number, job.id)):
             if room <= 0:

@@ -71,6 +71,25 @@ def test_exit_before_the_wait_is_not_missed(bench: Bench) -> None:
         assert stream.wait(PATIENCE)
 
 
+def test_what_a_hint_names_has_exited_and_one_that_names_not_all_says_so(bench: Bench) -> None:
+    with closing(bench.executor.events(bench.owner)) as stream:
+        before = time.monotonic()
+        ended = {bench.launch(bench.shell("exit 0")) for _ in range(3)}
+        named: set[str] = set()
+        tells_all = True
+        while tells_all and named != ended:
+            hint = stream.wait(PATIENCE)
+            assert hint is not None, f"no word of {ended - named}"
+            tells_all = hint.is_all
+            assert all(before < at < time.monotonic() for at in hint.ended.values())
+            for job_id in hint.ended:
+                detail = bench.executor.inspect(job_id)
+                assert detail is not None
+                assert detail.state is ContainerState.EXITED
+            named |= hint.ended.keys()
+        assert named <= ended
+
+
 def test_each_stream_is_woken(bench: Bench) -> None:
     spec = bench.shell("read x < gate")
     gate = bench.gate(spec)

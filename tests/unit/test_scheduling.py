@@ -38,6 +38,23 @@ def test_every_decision_is_a_legal_path_with_at_most_one_effect_and_none_beside_
             assert state_of(decision.path[-1]) is State.FAILED
 
 
+@given(situations())
+@settings(max_examples=200)
+def test_where_every_decision_begins_something_another_look_decides_nothing(situation):
+    """So the loop need not look again before one of them ends."""
+    jobs, world = situation
+    decisions = decide(jobs, world)
+    if not all(decision.effect is not None for decision in decisions):
+        return
+    codes = {decision.job_id: decision.path[-1] for decision in decisions if decision.path}
+    answered = {decision.job_id: decision.answered for decision in decisions}
+    after = [
+        replace(job, intents=tuple(wish for wish in job.intents if wish.id not in answered.get(job.id, {})))
+        for job in carried_out(jobs, decisions)
+    ]
+    assert decide(after, replace(world, ended={**world.ended, **codes})) == []
+
+
 def test_waiting_job_ends_at_once_whatever_is_being_made_ahead_for_it():
     cancel = (
         Intent(id=1, kind=IntentKind.CANCEL, job_id="cancelled"),
@@ -310,6 +327,31 @@ def test_a_snapshot_older_than_the_last_effect_says_nothing():
     assert decide([job], make_world(snapshot=old)) == []
     new = Snapshot(asked_at=1002.0, containers={})
     assert by_job(decide([job], make_world(snapshot=new)))["j"].effect is EffectKind.RESET
+
+
+def test_a_job_whose_container_was_found_to_have_exited_is_finalized_though_a_list_says_that_it_runs():
+    job = make_job("j", C.EXECUTING, effect_ended_at=1000.0)
+    listed = Snapshot(asked_at=1002.0, containers={"j": ContainerState.RUNNING})
+    seen = listed.with_ended({"j": 1001.0})
+    assert by_job(decide([job], make_world(snapshot=seen)))["j"].effect is EffectKind.FINALIZE
+    later = Snapshot(asked_at=1003.0, containers={"j": ContainerState.RUNNING}).after(seen)
+    assert by_job(decide([job], make_world(snapshot=later)))["j"].effect is EffectKind.FINALIZE
+
+
+def test_the_end_of_an_earlier_run_says_nothing_of_a_job_that_was_started_over():
+    job = make_job("j", C.EXECUTING, effect_ended_at=1001.5)
+    seen = Snapshot(asked_at=1000.0, containers={}).with_ended({"j": 1001.0})
+    assert decide([job], make_world(snapshot=seen)) == []
+    running = Snapshot(asked_at=1002.0, containers={"j": ContainerState.RUNNING}).after(seen)
+    assert decide([job], make_world(snapshot=running)) == []
+    gone = Snapshot(asked_at=1003.0, containers={}).after(running)
+    assert by_job(decide([job], make_world(snapshot=gone)))["j"].effect is EffectKind.RESET
+
+
+def test_what_was_found_before_a_list_was_asked_for_is_forgotten_with_the_container():
+    seen = Snapshot(asked_at=1.0, containers={}).with_ended({"there": 2.0, "gone": 2.0, "new": 9.0})
+    after = Snapshot(asked_at=5.0, containers={"there": ContainerState.EXITED}).after(seen)
+    assert after.ended == {"there": 2.0, "new": 9.0}
 
 
 @pytest.mark.parametrize(

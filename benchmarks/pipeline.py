@@ -80,6 +80,7 @@ def shared_directories() -> Iterator[str]:
             directory = Path(base, part)
             directory.mkdir()
             directory.chmod(0o777)
+        Path(base, "hosts").write_text("127.0.0.1 localhost\n")
         yield base
 
 
@@ -170,10 +171,11 @@ def client() -> APIClient:
 
 
 def configuration(base: str, name: str, label: str) -> dict[str, object]:
-    """What `docker_run` says, in the words of the API."""
+    """What `docker_run` says, in the words of the API, with which a container is had without a network's set-up."""
     key, _, value = label.partition("=")
+    hosts = {"Type": "bind", "Source": f"{base}/hosts", "Target": "/etc/hosts", "ReadOnly": True}
     host = {
-        "Mounts": [{"Type": "bind", "Source": f"{base}/{part}", "Target": f"/{part}"} for part in PARTS],
+        "Mounts": [*({"Type": "bind", "Source": f"{base}/{part}", "Target": f"/{part}"} for part in PARTS), hosts],
         "Tmpfs": {"/run": "size=16m,mode=1777", "/var/tmp": "size=64m,mode=1777"},
         "Init": True,
         "NetworkMode": "none",
@@ -197,13 +199,17 @@ def configuration(base: str, name: str, label: str) -> dict[str, object]:
         "User": "65534:65534",
         "WorkingDir": "/workspace",
         "Healthcheck": {"Test": ["NONE"]},
+        "NetworkDisabled": True,
         "Labels": {key: value},
         "HostConfig": host,
     }
 
 
 def docker_run(base: str, name: str) -> list[str]:
-    """The command line that makes a container as jobrunner does: the same limits, mounts and log."""
+    """The command line that makes a container as jobrunner does: the same limits, mounts and log.
+
+    But for the network: the command knows the mode `none` alone, and nothing that spares the engine its set-up.
+    """
     limits = ["--init", "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only"]
     limits += ["--memory=4g", "--memory-swap=4g", "--cpus=2", "--pids-limit=4096", "--user=65534:65534"]
     limits += ["--shm-size=64m", "--oom-score-adj=500", "--ulimit=core=0", "--ipc=private", "--no-healthcheck"]

@@ -132,6 +132,8 @@ class ContainerSpec:
     #: directories on the machine that runs the job: the working copy (`/workspace`) and the temporary one (`/tmp`)
     work_dir: str
     tmp_dir: str
+    #: a file on the same machine with the names that a container without a network knows (`/etc/hosts`)
+    hosts_file: str
     #: beside the working copy, out of the job's reach; for executors that keep files of their own per job
     control_dir: str
     #: user and group ids of the process in the container

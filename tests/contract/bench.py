@@ -70,6 +70,7 @@ class Bench:
             (base / name).mkdir(parents=True)
         for name in ("work", "tmp"):
             os.chown(base / name, *user)
+        (base / "hosts").write_text("127.0.0.1 localhost\n")
         self._made.append(job_id)
         spec = ContainerSpec(
             job_id=job_id,
@@ -80,6 +81,7 @@ class Bench:
             env={"HOME": "/tmp"},
             work_dir=str(base / "work"),
             tmp_dir=str(base / "tmp"),
+            hosts_file=str(base / "hosts"),
             control_dir=str(base / "control"),
             user=user,
             cpu_count=1.0,

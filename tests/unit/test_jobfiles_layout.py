@@ -124,6 +124,25 @@ def test_what_is_laid_out_stays_and_another_commit_replaces_it(job: Job) -> None
     assert files_below(job.work) == {"b.txt": b"two"}
 
 
+def test_a_job_that_is_another_user_can_read_its_own_names_whatever_the_umask(job: Job) -> None:
+    before = os.umask(0o077)
+    try:
+        lay_out(job, (b"a.txt", EntryKind.FILE, b"one"))
+    finally:
+        os.umask(before)
+    assert "127.0.0.1\tlocalhost" in job.directory.hosts.read_text()
+    assert stat.S_IMODE(job.directory.hosts.stat().st_mode) == 0o644
+
+
+def test_what_an_older_version_laid_out_is_kept_and_gets_its_names(job: Job) -> None:
+    lay_out(job, (b"a.txt", EntryKind.FILE, b"one"))
+    (job.work / "a.txt").write_text("as it was")
+    job.directory.hosts.unlink()
+    lay_out(job, (b"a.txt", EntryKind.FILE, b"one"))
+    assert "localhost" in job.directory.hosts.read_text()
+    assert (job.work / "a.txt").read_text() == "as it was"
+
+
 def test_a_layout_from_before_the_machine_was_started_anew_is_redone(job: Job) -> None:
     job.lay_out({"a.txt": "whole"})
     layout.mark_prepared(job.directory, now_ns=1, owner=None)

@@ -178,12 +178,15 @@ class DockerExecutor:
         name = container_name(spec.job_id)
         with self._engine.calling(f"create {name}", timeout=self._slow) as client:
             facts = self._images.facts(client, spec.image)
+            machine = self._engine.machine(client)
             wanted = container_configuration(
                 spec,
                 facts,
-                cpus=self._engine.cpus(client),
+                cpus=machine.cpus,
                 read_only=self._read_only_root,
                 shares_files=self._volumes is None,
+                # Without one, its names come from a file of this machine.
+                has_sandbox=self._volumes is not None or not machine.makes_loopback,
             )
             self._make(client, spec, wanted)
             if self._volumes is not None:

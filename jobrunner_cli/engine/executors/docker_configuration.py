@@ -45,16 +45,20 @@ class ImageFacts:
 
 
 def container_configuration(
-    spec: ContainerSpec, image: ImageFacts, *, cpus: float, read_only: bool, shares_files: bool
+    spec: ContainerSpec, image: ImageFacts, *, cpus: float, read_only: bool, shares_files: bool, has_sandbox: bool
 ) -> dict[str, Any]:
     """The body of the engine's "create a container" for a job (`POST /containers/create`).
 
-    `cpus` is what the engine's machine has; unless it shares its files with this one, the job gets named volumes. The
-    label with the hash of everything else makes a later call recognise a container that is still as it should be.
+    `cpus` is what the engine's machine has; unless it shares its files with this one, the job gets named volumes.
+    Unless it `has_sandbox`, a job without a network is spared the engine's own set-up of none. The label with the hash
+    of everything else makes a later call recognise a container that is still as it should be.
     """
     owned = {"job-runner": "", "workspace": spec.workspace, "action": spec.action, OWNER_LABEL: spec.owner}
     # As mounts, not as binds: the engine then refuses an absent directory, and does not make one that root owns.
     mounts = _directories(spec) if shares_files else volume_mounts(spec.job_id, owned)
+    is_bare = spec.network is None and not has_sandbox
+    if is_bare:
+        mounts.append({"Type": "bind", "Source": spec.hosts_file, "Target": "/etc/hosts", "ReadOnly": True})
     configuration: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.args) or None,
@@ -65,6 +69,9 @@ def container_configuration(
         "AttachStdin": False,
         "StopSignal": "SIGTERM",
         "Healthcheck": {"Test": ["NONE"]},
+        # Beside the mode `none`: a network namespace of its own with nothing but its loopback, which the runtime makes. For
+        # the mode alone the engine makes a sandbox and an endpoint, too, half of all that a start costs.
+        "NetworkDisabled": is_bare,
         "HostConfig": {
             "Mounts": mounts,
             **_surroundings(spec, cpus=cpus, read_only=read_only and not image.writable_root),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from jobrunner_cli.engine.errors import ConfigurationError, ExecutorError, ExecutorUnavailableError
@@ -36,8 +36,19 @@ _PASSING = re.compile(
     r"|cannot allocate memory|resource temporarily unavailable|too many open files|marked for removal|removal of container",
     re.IGNORECASE,
 )
+#: What the one runtime is called that is known to make a loopback by itself.
+_RUNC = frozenset({"runc", "io.containerd.runc.v2"})
 #: Podman's words for what Docker answers with 409.
 _CONFLICT = re.compile(r"already in use|state improper")
+
+
+class EngineMachine(NamedTuple):
+    """What of an engine's machine matters for its containers."""
+
+    #: an engine refuses a container that asks for more
+    cpus: float
+    #: a container for which the engine sets up no network at all has a namespace of its own with a loopback that works
+    makes_loopback: bool
 
 
 class EngineConnection:
@@ -56,7 +67,7 @@ class EngineConnection:
         self._timeout = timeout
         self._tls = tls
         self._version: str | None = None
-        self._cpus: float | None = None
+        self._machine: EngineMachine | None = None
         #: what the engine said of itself, as long as it has not been away
         self.described: str | None = None
         self.runs_since: tuple[float | None] | None = None
@@ -150,11 +161,15 @@ class EngineConnection:
             self.forget()
             raise self.unavailable(error, limit) from error
 
-    def cpus(self, client: APIClient) -> float:
-        """How many CPUs the engine's machine has; an engine refuses a container that asks for more."""
-        if self._cpus is None:
-            self._cpus = float(client.info().get("NCPU") or 0) or float("inf")
-        return self._cpus
+    def machine(self, client: APIClient) -> EngineMachine:
+        """What is known of the engine's machine, asked once as long as the engine is there. Raises what docker-py raises."""
+        if self._machine is None:
+            told = client.info()
+            self._machine = EngineMachine(
+                cpus=float(told.get("NCPU") or 0) or float("inf"),
+                makes_loopback=not self.is_podman and told.get("DefaultRuntime") in _RUNC,
+            )
+        return self._machine
 
     def unavailable(self, error: BaseException, limit: float) -> ExecutorUnavailableError:
         """The error for an engine that does not answer."""
@@ -166,7 +181,7 @@ class EngineConnection:
     def forget(self) -> None:
         """Drop what was agreed with the engine and every idle connection: it may come back as another version."""
         with self._lock:
-            self._version = self._cpus = self.described = self.runs_since = None
+            self._version = self._machine = self.described = self.runs_since = None
             self._heard_at = -_HEARD_FOR
             clients, self._idle = self._idle, deque(maxlen=_MOST_IDLE_CLIENTS)
         for client in clients:

@@ -59,7 +59,9 @@ class Errands:
         from docker.errors import APIError
 
         facts = self._images.facts(client, spec.image)
-        wanted = container_configuration(spec, facts, cpus=self._engine.cpus(client), read_only=True, shares_files=True)
+        wanted = container_configuration(
+            spec, facts, cpus=self._engine.machine(client).cpus, read_only=True, shares_files=True, has_sandbox=True
+        )
         host: dict[str, Any] = wanted["HostConfig"]
         host["Mounts"] = []
         host["Tmpfs"] = {**host["Tmpfs"], **dict.fromkeys(TARGETS.values(), _SCRATCH)}

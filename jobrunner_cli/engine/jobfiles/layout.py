@@ -2,6 +2,7 @@
 
     os-job-{id}/work/      the working copy, mounted into the container
     os-job-{id}/tmp/       the container's /tmp
+    os-job-{id}/hosts      the container's /etc/hosts
     os-job-{id}/control/   markers and records, out of the job's reach
 
 Markers carry the id of the machine's present boot. So they need not be forced to the disk: after a power cut, when the
@@ -48,6 +49,9 @@ from jobrunner_cli.engine.jobfiles.walk import (
 #: The marker that old tools look for in the working copy; never trusted here.
 TIMESTAMP_FILE = ".opensafely-timestamp"
 
+_HOSTS = "hosts"
+#: A container without a network has itself.
+_OWN_NAMES = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 _CODE = "code.json"
 _INPUTS = "inputs.json"
 _PREPARED = "prepared"
@@ -88,6 +92,11 @@ class JobDirectory:
         return self.root / "tmp"
 
     @property
+    def hosts(self) -> Path:
+        """The container's /etc/hosts."""
+        return self.root / _HOSTS
+
+    @property
     def root_names(self) -> tuple[str, ...]:
         """What the working copy is called for the job: in a container, and where it runs without one."""
         return ("/workspace", str(self.work))
@@ -102,9 +111,13 @@ def lay_out_code(directory: JobDirectory, code: work.CodeTree, *, owner: Owner, 
     marker = {"commit": code.commit, "boot": _boot(), "owner": None if owner is None else list(owner)}
     with file_errors(f"lay out commit {code.commit}"), _opened(directory, owner) as (root, control):
         if _is_laid_out(control, marker):
+            if read_small(root, _HOSTS) is None:
+                # Laid out by an older version.
+                _write_hosts(root)
             return
         _start_over(root, control)
         make_tmp(root, owner)
+        _write_hosts(root)
         # Nobody but the job and the runner may look into a working copy that is not behind the root's own mode.
         with held(enter_or_make(root, "work", mode=0o777 if owner is None else 0o700, owner=owner)) as handle:
             try:
@@ -257,6 +270,12 @@ def _read_json(control: int, name: str) -> dict[str, Any]:
 
 def _write_json(control: int, name: str, value: dict[str, Any]) -> None:
     write_small(control, name, json.dumps(value).encode(), durable=False)
+
+
+def _write_hosts(root: int) -> None:
+    write_small(root, _HOSTS, _OWN_NAMES, durable=False)
+    # The job is another user, whatever the runner's umask.
+    os.chmod(_HOSTS, 0o644, dir_fd=root)
 
 
 def _forget_markers(directory: JobDirectory) -> None:

@@ -122,6 +122,7 @@ def container_spec(definition: JobDefinition, settings: Settings, *, owner: str)
         env=definition.env,
         work_dir=str(_as_engine_sees(directory.work, settings)),
         tmp_dir=str(_as_engine_sees(directory.tmp, settings)),
+        hosts_file=str(_as_engine_sees(directory.hosts, settings)),
         control_dir=str(directory.control),
         user=(settings.docker_user_id, settings.docker_group_id),
         cpu_count=definition.cpu_count,

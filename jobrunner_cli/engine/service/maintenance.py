@@ -146,6 +146,7 @@ class Maintenance:
             env={"DATABASE_URL": url, "OPENSAFELY_BACKEND": settings.backend},
             work_dir="",
             tmp_dir="",
+            hosts_file="",
             control_dir="",
             user=(settings.docker_user_id, settings.docker_group_id),
             cpu_count=min(1.0, settings.default_job_cpu_count),

@@ -101,6 +101,28 @@ def test_proxies_of_the_docker_client_do_not_reach_a_job(bench: Bench) -> None:
     assert not [line for line in printed(bench, bench.shell("env")) if b"proxy" in line.lower()]
 
 
+def test_a_job_reaches_itself_by_name_and_nothing_else(bench: Bench, engine: docker.APIClient) -> None:
+    """Workers of one command talk over localhost; beyond that there is not even a device, let alone a route."""
+    script = """
+        (echo hello | nc -l -p 4321) &
+        until nc localhost 4321 < /dev/null; do :; done
+        wait
+        ls /sys/class/net
+        cat /proc/net/route | tail -n +2
+        nc -w 2 192.0.2.1 80 < /dev/null 2>&1 | grep -o unreachable
+        readlink /proc/self/ns/net
+    """
+    spec = bench.shell(script)
+    *lines, namespace = [line for line in printed(bench, spec) if b"refused" not in line]
+    found = described(engine, spec)
+
+    assert lines == [b"hello", b"lo", b"unreachable"]
+    assert namespace.startswith(b"net:")
+    assert namespace.decode() != os.readlink("/proc/self/ns/net")
+    assert found["Config"]["NetworkDisabled"] is True
+    assert found["NetworkSettings"]["Networks"] == {}
+
+
 def test_network_name_servers_and_hosts_of_a_database_job(bench: Bench, engine: docker.APIClient) -> None:
     network = f"jobrunner-test-{bench.owner}"
     engine.create_network(network, driver="bridge", internal=True)
@@ -116,6 +138,7 @@ def test_network_name_servers_and_hosts_of_a_database_job(bench: Bench, engine: 
         engine.remove_network(network)
 
     assert b"10.1.2.3\tdb.example" in text
+    assert not found["Config"].get("NetworkDisabled")
     assert found["HostConfig"]["Dns"] == ["192.0.2.0"]
     assert list(found["NetworkSettings"]["Networks"]) == [network]
 

@@ -292,6 +292,6 @@ def _forget_markers(directory: JobDirectory) -> None:
 def _boot() -> str:
     """The id of this machine's present boot (proc(5), random/boot_id)."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return "unknown"

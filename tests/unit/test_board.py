@@ -10,12 +10,14 @@ import pytest
 from jobrunner_cli.engine import settings as settings_module
 from jobrunner_cli.engine.endings import ALREADY_FINISHED, ended_by
 from jobrunner_cli.engine.running.board import Board
+from jobrunner_cli.engine.running.leftovers import ended_with_leftovers
 from jobrunner_cli.engine.scheduling import decide
 from jobrunner_cli.engine.states import StatusCode
 from jobrunner_cli.engine.store import intents
 from jobrunner_cli.engine.store.database import Database
 from jobrunner_cli.engine.weights import Weights
-from jobrunner_cli.engine.work import Decision, EffectKind, IntentKind
+from jobrunner_cli.engine.work import ContainerState, Decision, EffectKind, IntentKind
+from jobrunner_cli.engine.world import Snapshot
 from support.store import make_job, make_outcome, new_database
 
 C = StatusCode
@@ -120,14 +122,14 @@ def test_the_verdict_that_is_published_is_the_one_that_is_stored(make_board):
 def test_jobs_that_ended_before_do_not_count_as_ended_now(make_board):
     board, _ = make_board(make_job("j", C.NONZERO_EXIT))
     board.refresh()
-    assert [job.id for job in board.ended_with_leftovers(["j"], {})] == ["j"]
+    assert [job.id for job in ended_with_leftovers(board, ["j"])] == ["j"]
     assert board.ended == {}
 
 
 def test_what_a_killed_job_had_is_kept_unless_it_never_started(make_board):
     board, _ = make_board(make_job("ran", C.KILLED_BY_ADMIN, started_at=5), make_job("waited", C.KILLED_BY_ADMIN))
     board.refresh()
-    assert [job.id for job in board.ended_with_leftovers(["ran", "waited"], {})] == ["waited"]
+    assert [job.id for job in ended_with_leftovers(board, ["ran", "waited"])] == ["waited"]
 
 
 def test_of_jobs_made_in_the_same_second_the_first_row_is_the_older_one(make_board):
@@ -202,3 +204,21 @@ def test_when_what_stood_in_the_way_is_gone_everything_is_tried_again(make_board
     board.wait_no_longer()
     assert [each.job_id for each in decide(board.views(), board.world(None, draining=False))] == ["j"]
     assert board.take_cleanups() == ["ended"]
+
+
+def test_a_job_is_finalized_again_by_what_the_executor_says_after_that_was_wanted(make_board):
+    job = make_job("j", C.INTERNAL_ERROR, started_at=1)
+    board, conn = make_board(job)
+    ask(conn, IntentKind.RETRY, "j")
+    board.refresh()
+    now = time.monotonic()
+    # A list from before knows nothing of a container that was made since.
+    before = Snapshot(asked_at=now - 1, containers={})
+    assert board.needs_snapshot(before)
+    board.retry_ended(before)
+    assert board.chores.are_waiting
+    after = Snapshot(asked_at=now + 1, containers={"j": ContainerState.EXITED})
+    assert not board.needs_snapshot(after)
+    board.retry_ended(after)
+    assert board.jobs["j"].status_code is C.EXECUTED
+    assert not board.chores.are_waiting

@@ -272,7 +272,7 @@ def test_stream_that_contradicts_itself_or_leads_outside_is_refused(job: Job, wh
     with pytest.raises(JobFilesError, match="stream of files") as caught:
         fetched(job, getting(HOSTILE[what]), spec)
     assert "\n" not in caught.value.message
-    assert sorted(path.name for path in job.directory.root.iterdir()) == ["control", "tmp", "work"]
+    assert sorted(path.name for path in job.directory.root.iterdir()) == ["control", "hosts", "tmp", "work"]
     assert not any("evil" in path.name for path in job.base.rglob("*"))
 
 

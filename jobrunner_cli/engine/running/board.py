@@ -9,7 +9,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ from jobrunner_cli.engine.running.definitions import uses_real_database
 from jobrunner_cli.engine.running.holds import Holds
 from jobrunner_cli.engine.running.rows import Rows
 from jobrunner_cli.engine.running.second_chances import finalize_again
-from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job, progress_of
-from jobrunner_cli.engine.states import ACTIVE_CODES, KEPT_CODES, State, StatusCode, state_of
+from jobrunner_cli.engine.running.tracks import EffectDone, Track, active_job, progress_of, was_asked_too_early
+from jobrunner_cli.engine.states import ACTIVE_CODES, State, StatusCode, state_of
 from jobrunner_cli.engine.store import changes, intents, queries
 from jobrunner_cli.engine.time_limits import TimeLimits
 from jobrunner_cli.engine.tracing import Tracing
@@ -143,7 +143,7 @@ class Board:
             if any(wish.kind is IntentKind.CLEANUP for wish in wishes) and self.track(job_id).in_flight is None:
                 self.chores.remove(job_id)
             if any(wish.kind is IntentKind.RETRY for wish in wishes) and self._may_move(job_id):
-                self.chores.retries.add(job_id)
+                self.chores.finalize_again(job_id)
             self._answer(job_id, ALREADY_FINISHED, cleanup=False)
 
     def _answer(self, job_id: str, answer: str, *, cleanup: bool) -> None:
@@ -220,6 +220,15 @@ class Board:
             provision_ahead=self._settings.max_workers,
             snapshot=snapshot,
         )
+
+    def needs_snapshot(self, last: Snapshot | None) -> bool:
+        """Whether something waits for the executor to be asked once more."""
+        if last is None:
+            return False
+        executing = {
+            job.id: self.track(job.id) for job in self.jobs.values() if job.status_code is StatusCode.EXECUTING
+        }
+        return self.chores.await_answer(last.asked_at) or was_asked_too_early(last, executing)
 
     def set_shortages(self, found: Sequence[Shortage]) -> None:
         """Take note of where there is too little space; nothing starts while there is such a place."""
@@ -348,24 +357,6 @@ class Board:
 
     # What ended jobs leave.
 
-    def ended_with_leftovers(self, found: Iterable[str], containers: Mapping[str, Any]) -> list[Job]:
-        """The ended jobs among those with a directory or a container whose things are not kept for an operator.
-
-        Waiting jobs that have some are remembered as provisioned.
-        """
-        leave: list[Job] = []
-        for job_id in sorted({*found, *containers}):
-            job = self.jobs.get(job_id)
-            if job is not None:
-                self.track(job_id).has_leftovers = state_of(job.status_code) is State.PENDING
-                continue
-            job = self.rows.one(job_id)
-            if job is None or (job.status_code in KEPT_CODES and job.started_at is not None):
-                continue
-            if state_of(job.status_code) in {State.SUCCEEDED, State.FAILED}:
-                leave.append(job)
-        return leave
-
     def cleaned_up(self, job_id: str, answer: str) -> None:
         """The removal of what an ended job left is over, one way or the other."""
         self._answer(job_id, answer, cleanup=True)
@@ -375,10 +366,7 @@ class Board:
         """Put ended jobs that are to be finalized again back among the active ones, once the executor was heard."""
         if snapshot is None:
             return
-        for job_id in sorted(self.chores.retries):
-            if self.track(job_id).in_flight is not None or self.chores.is_to_be_removed(job_id):
-                continue
-            self.chores.retries.discard(job_id)
+        for job_id in self.chores.take_retries(snapshot.asked_at, self._rests):
             wishes = [wish for wish in self._intents.get(job_id, ()) if wish.kind is IntentKind.RETRY]
             if finalize_again(self._database, job_id, wishes, snapshot.containers.get(job_id)):
                 self._tracks.pop(job_id, None)
@@ -387,7 +375,10 @@ class Board:
 
     def take_cleanups(self) -> list[str]:
         """The ended jobs whose things are to be removed now."""
-        return self.chores.take_removals(time.monotonic(), lambda job_id: self.track(job_id).in_flight is None)
+        return self.chores.take_removals(time.monotonic(), self._rests)
+
+    def _rests(self, job_id: str) -> bool:
+        return self.track(job_id).in_flight is None
 
     def forget_container(self, done: EffectDone) -> None:
         """An effect has removed what was provisioned."""

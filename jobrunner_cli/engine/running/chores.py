@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 
@@ -11,13 +12,32 @@ class Chores:
     def __init__(self) -> None:
         #: job id -> monotonic seconds before which nothing is removed
         self._removals: dict[str, float] = {}
-        #: jobs that an operator wants finalized again
-        self.retries: set[str] = set()
+        #: job id -> monotonic seconds at which it was noticed that an operator wants it finalized again
+        self._retries: dict[str, float] = {}
 
     @property
     def are_waiting(self) -> bool:
         """Whether there is any."""
-        return bool(self._removals or self.retries)
+        return bool(self._removals or self._retries)
+
+    def finalize_again(self, job_id: str) -> None:
+        """Have a job finalized again, once the executor has been asked for its container from now on."""
+        self._retries.setdefault(job_id, time.monotonic())
+
+    def await_answer(self, asked_at: float) -> bool:
+        """Whether a job is to be finalized again of which the executor was last asked too early, at a monotonic time."""
+        return any(at >= asked_at for at in self._retries.values())
+
+    def take_retries(self, asked_at: float, may: Callable[[str], bool]) -> list[str]:
+        """The jobs to be finalized again by what the executor was asked for at this monotonic time, of those that `may`.
+
+        What a job left is removed first, if that is wanted, too.
+        """
+        heard = sorted(job_id for job_id, at in self._retries.items() if at < asked_at and may(job_id))
+        due = [job_id for job_id in heard if job_id not in self._removals]
+        for job_id in due:
+            del self._retries[job_id]
+        return due
 
     def remove(self, job_id: str, at: float | None = None) -> None:
         """Have what a job left removed: at a monotonic time, or soon unless it has one already."""
@@ -25,10 +45,6 @@ class Chores:
             self._removals.setdefault(job_id, 0.0)
         else:
             self._removals[job_id] = at
-
-    def is_to_be_removed(self, job_id: str) -> bool:
-        """Whether what a job left is to be removed."""
-        return job_id in self._removals
 
     def wait_no_longer(self) -> None:
         """Do all of it soon."""

@@ -17,12 +17,12 @@ from jobrunner_cli.engine.errors import DatabaseBusyError
 from jobrunner_cli.engine.running import settling
 from jobrunner_cli.engine.running.board import Board
 from jobrunner_cli.engine.running.complaints import Complaints, log_failure, steps_of
-from jobrunner_cli.engine.running.leftovers import leftovers
+from jobrunner_cli.engine.running.leftovers import ended_with_leftovers, leftovers
 from jobrunner_cli.engine.running.limits import NewLimits
 from jobrunner_cli.engine.running.observer import Ended
 from jobrunner_cli.engine.running.settling import TryAgain
 from jobrunner_cli.engine.running.space import SpaceSeen
-from jobrunner_cli.engine.running.tracks import EffectDone, was_asked_too_early
+from jobrunner_cli.engine.running.tracks import EffectDone
 from jobrunner_cli.engine.running.usage import Overuse
 from jobrunner_cli.engine.scheduling import decide, stop_wanted
 from jobrunner_cli.engine.states import State, StatusCode, state_of
@@ -176,7 +176,7 @@ class Controller:
         self._disks.watch(self._board.jobs.values())
         for job_id in self._board.take_cleanups():
             self._begin(job_id, EffectKind.CLEANUP, "wanted by an operator")
-        if self._needs_snapshot():
+        if self._board.needs_snapshot(self._snapshot):
             self._observer.ask()
 
     def _decide(self) -> None:
@@ -189,21 +189,15 @@ class Controller:
                 if stop_wanted(view, draining=self._draining):
                     self._board.track(view.id).stop.set()
             decisions = decide(views, world)
-            if not decisions or not self._carry_out(decisions):
-                # What could not be written would be decided again, and tried again, at once.
-                break
-            if all(decision.effect is not None for decision in decisions):
-                # What has been begun makes room for nothing before it ends.
+            # What could not be written would be tried again at once; what has been begun makes room for nothing yet.
+            if not decisions or not self._carry_out(decisions) or all(each.effect for each in decisions):
                 break
         else:
             log.error("The decisions do not come to rest: %s", decisions)
 
     @contextmanager
     def _passing(self, doing: str, job_id: str | None = None) -> Iterator[None]:
-        """Keep the loop alive whatever happens inside: it is logged, and looked at again a little later.
-
-        Nothing is lost by that: every step can be repeated from the row, the executor and the disk.
-        """
+        """Keep the loop alive whatever happens inside: it is logged, and done again later from row, executor and disk."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 (whatever it is, the loop goes on)
@@ -217,11 +211,6 @@ class Controller:
         # A locked database is waited for at every step that comes to it; the watchdog would take some such waits in a
         # row for a loop that hangs.
         self._pulse()
-
-    def _needs_snapshot(self) -> bool:
-        jobs = self._board.jobs.values()
-        executing = {job.id: self._board.track(job.id) for job in jobs if job.status_code is StatusCode.EXECUTING}
-        return self._snapshot is not None and was_asked_too_early(self._snapshot, executing)
 
     def _carry_out(self, decisions: Sequence[Decision]) -> bool:
         """Write decisions in one transaction and have them done; if one cannot be written, the others are.
@@ -333,8 +322,8 @@ class Controller:
     def _collect(self, snapshot: Snapshot) -> None:
         """Once, at the start: what earlier runners left of ended jobs, and of jobs that the table does not know."""
         self._collected = True
-        found = {*leftovers(self._settings), *self._elsewhere}
-        for job in self._board.ended_with_leftovers(found, snapshot.containers):
+        found = {*leftovers(self._settings), *self._elsewhere, *snapshot.containers}
+        for job in ended_with_leftovers(self._board, found):
             self._begin(job.id, EffectKind.CLEANUP, "left by an earlier runner")
         for job_id in self._board.rows.without({*snapshot.containers, *self._elsewhere}):
             # It bears this work directory's label, and no container is made before its job's row.

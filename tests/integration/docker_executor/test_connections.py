@@ -31,7 +31,7 @@ def test_one_connection_serves_whatever_is_asked_of_one_container_after_the_othe
     for number in range(50):
         assert executor.inspect(f"absent{number}") is None
         assert list(executor.logs(f"absent{number}")) == []
-    assert sockets() == before
+    assert sockets() <= before
 
 
 def test_logs_leave_no_connection_behind_whether_they_are_read_to_their_end_or_not(bench: Bench) -> None:

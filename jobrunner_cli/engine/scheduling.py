@@ -187,9 +187,15 @@ class _Look:
 
     def _follow_container(self, job: ActiveJob) -> None:
         snapshot = self._world.snapshot
-        if snapshot is None or not snapshot.is_newer(job.id, job.effect_ended_at):
+        if snapshot is None:
             return
-        match snapshot.state(job.id, job.effect_ended_at):
+        if snapshot.has_exited(job.id, job.start_began_at):
+            state: ContainerState | None = ContainerState.EXITED
+        elif job.effect_ended_at is None or snapshot.asked_at > job.effect_ended_at:
+            state = snapshot.containers.get(job.id)
+        else:
+            return
+        match state:
             case ContainerState.RUNNING:
                 excess = job.overuse or self._overrun(job)
                 if excess is not None:

@@ -339,8 +339,9 @@ class ActiveJob:
     verdict_stored: bool = False
     #: the effect that is at work on it
     in_flight: EffectKind | None = None
-    #: monotonic seconds at which its last effect ended
+    #: monotonic seconds at which its last effect ended, and at which its container began to be started
     effect_ended_at: float | None = None
+    start_began_at: float | None = None
     #: monotonic seconds before which nothing is tried again
     not_before: float | None = None
     #: its code is laid out and its container created ahead of its turn

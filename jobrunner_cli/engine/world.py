@@ -35,19 +35,13 @@ class Snapshot:
     #: job id -> monotonic seconds at which it was asked about, of those that were found to have exited
     ended: Mapping[str, float] = field(default_factory=dict)
 
-    def is_newer(self, job_id: str, than: float | None) -> bool:
-        """Whether it says anything of a job that was asked after a monotonic time; None is before all times."""
-        return than is None or max(self.asked_at, self.ended.get(job_id, 0.0)) > than
+    def has_exited(self, job_id: str, since: float | None) -> bool:
+        """Whether a container was found to have exited by a question asked after a monotonic time; None is before all.
 
-    def state(self, job_id: str, since: float | None) -> ContainerState | None:
-        """The state of a job's container, of which something newer than `since` is known; None if there is none.
-
-        One that was found to have exited has, whatever the whole answer says: an engine may list it as running yet.
+        The whole answer may say that it runs: an engine tells of a death before its list does.
         """
         at = self.ended.get(job_id)
-        if at is not None and (since is None or at > since):
-            return ContainerState.EXITED
-        return self.containers.get(job_id)
+        return at is not None and (since is None or at > since)
 
     def with_ended(self, ended: Mapping[str, float]) -> Snapshot:
         """The same, and these jobs' containers were found to have exited, each asked about at a monotonic time."""

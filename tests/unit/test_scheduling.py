@@ -330,7 +330,7 @@ def test_a_snapshot_older_than_the_last_effect_says_nothing():
 
 
 def test_a_job_whose_container_was_found_to_have_exited_is_finalized_though_a_list_says_that_it_runs():
-    job = make_job("j", C.EXECUTING, effect_ended_at=1000.0)
+    job = make_job("j", C.EXECUTING, start_began_at=999.0, effect_ended_at=1000.0)
     listed = Snapshot(asked_at=1002.0, containers={"j": ContainerState.RUNNING})
     seen = listed.with_ended({"j": 1001.0})
     assert by_job(decide([job], make_world(snapshot=seen)))["j"].effect is EffectKind.FINALIZE
@@ -338,8 +338,17 @@ def test_a_job_whose_container_was_found_to_have_exited_is_finalized_though_a_li
     assert by_job(decide([job], make_world(snapshot=later)))["j"].effect is EffectKind.FINALIZE
 
 
+def test_an_end_that_was_found_while_the_start_was_not_confirmed_is_of_this_run():
+    job = make_job("j", C.EXECUTING, start_began_at=999.0, effect_ended_at=1001.0)
+    seen = Snapshot(asked_at=1002.0, containers={"j": ContainerState.RUNNING}).with_ended({"j": 1000.0})
+    assert by_job(decide([job], make_world(snapshot=seen)))["j"].effect is EffectKind.FINALIZE
+    # It is so still when it was to be halted meanwhile, and that has ended.
+    halted = replace(job, overuse="too much", effect_ended_at=1003.0)
+    assert by_job(decide([halted], make_world(snapshot=seen)))["j"].effect is EffectKind.FINALIZE
+
+
 def test_the_end_of_an_earlier_run_says_nothing_of_a_job_that_was_started_over():
-    job = make_job("j", C.EXECUTING, effect_ended_at=1001.5)
+    job = make_job("j", C.EXECUTING, start_began_at=1001.2, effect_ended_at=1001.5)
     seen = Snapshot(asked_at=1000.0, containers={}).with_ended({"j": 1001.0})
     assert decide([job], make_world(snapshot=seen)) == []
     running = Snapshot(asked_at=1002.0, containers={"j": ContainerState.RUNNING}).after(seen)

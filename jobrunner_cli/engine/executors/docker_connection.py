@@ -106,7 +106,7 @@ class EngineConnection:
 
         Raises ExecutorUnavailableError.
         """
-        self._make_sure_that_it_answers()
+        self._see_the_socket(ask=not self._was_just_heard())
         with self._lock:
             version = self._version
         return self._connect(doing, version, timeout)
@@ -118,7 +118,7 @@ class EngineConnection:
         down. Raises ExecutorUnavailableError.
         """
         if self.address.startswith("unix:"):
-            self._ask_at_the_socket()
+            self._see_the_socket(ask=True)
             return
         client = self.dedicated("answer", timeout=self._timeout)
         try:
@@ -127,19 +127,20 @@ class EngineConnection:
         finally:
             client.close()
 
-    def _make_sure_that_it_answers(self) -> None:
-        """Ask a silent engine where that costs next to nothing, so that one that is gone or hangs is found out at once.
+    def _see_the_socket(self, *, ask: bool) -> None:
+        """Connect where it costs next to nothing, and `ask` something: an absent engine is told at once in few words.
 
-        Raises ExecutorUnavailableError.
+        An engine that shuts down takes no connection, but does all that is asked over those that it has. What it starts
+        then, it does not end. Raises ExecutorUnavailableError.
         """
-        if self.address.startswith("unix:") and time.monotonic() - self._heard_at >= _HEARD_FOR:
-            self._ask_at_the_socket()
-
-    def _ask_at_the_socket(self) -> None:
+        if not self.address.startswith("unix:"):
+            return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
                 door.settimeout(self._timeout)
                 door.connect(urlsplit(self.address).path)
+                if not ask:
+                    return
                 door.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
                 answer = door.recv(_PING_ANSWER)
             if b" 200 " not in answer.partition(b"\r\n")[0]:
@@ -147,6 +148,9 @@ class EngineConnection:
         except OSError as error:
             self.forget()
             raise self.unavailable(error, self._timeout) from error
+
+    def _was_just_heard(self) -> bool:
+        return time.monotonic() - self._heard_at < _HEARD_FOR
 
     @contextmanager
     def translated(self, doing: str, limit: float) -> Iterator[None]:
@@ -192,7 +196,7 @@ class EngineConnection:
 
         Raises ExecutorUnavailableError.
         """
-        self._make_sure_that_it_answers()
+        self._see_the_socket(ask=not self._was_just_heard())
         with self._lock:
             client = self._idle.pop() if self._idle else None
             version = self._version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,12 @@ class StreamWatch:
             try:
                 self._ask()
             except ExecutorUnavailableError:
-                for stream in watched:
-                    stream.cut()
+                self._cut(watched)
             except ExecutorError:
                 continue
+
+    def _cut(self, streams: Collection[StreamSocket]) -> None:
+        # The connection of one that has ended meanwhile may be another call's by now.
+        with self._changed:
+            for stream in self._streams.intersection(streams):
+                stream.cut()

@@ -58,6 +58,8 @@ class Track:
     #: monotonic seconds at which the last effect began and ended
     effect_began_at: float = 0.0
     effect_ended_at: float | None = None
+    #: monotonic seconds at which this process began to start the container, the last time
+    start_began_at: float | None = None
     #: monotonic seconds before which nothing is tried again, and how often it was tried already
     not_before: float | None = None
     attempts: int = 0
@@ -82,6 +84,8 @@ class Track:
     def begin(self, kind: EffectKind, cause: str, now: float) -> None:
         """Remember the effect that is begun at a monotonic time."""
         self.in_flight, self.cause, self.effect_began_at = kind, cause, now
+        if kind is EffectKind.START:
+            self.start_began_at = now
         self.tally = Tally()
         self.stop.clear()
 
@@ -100,6 +104,7 @@ class Track:
             self.held_up_since,
             self.in_flight,
             self.effect_ended_at,
+            self.start_began_at,
             self.not_before,
             self.provisioned_at,
             self.has_leftovers,
@@ -117,23 +122,17 @@ def progress_of(track: Track, now: float) -> str | None:
 
 
 def was_asked_too_early(snapshot: Snapshot, executing: Mapping[str, Track]) -> bool:
-    """Whether a container was asked about while it was being started, and shows its end already.
+    """Whether a snapshot was asked for while a container was being started, and shows its end already.
 
-    That says nothing of that container then, and yet it is what the hint of its end led to.
+    It says nothing of that container then, and yet it is what the hint of its end may have led to.
     """
     return any(
         track.in_flight is None
         and track.effect_ended_at is not None
-        and snapshot.asked_at <= track.effect_ended_at
-        and track.effect_began_at <= asked_at <= track.effect_ended_at
+        and track.effect_began_at <= snapshot.asked_at <= track.effect_ended_at
         for job_id, track in executing.items()
-        if (asked_at := _end_seen_at(snapshot, job_id)) is not None
+        if snapshot.containers.get(job_id) in {None, ContainerState.EXITED}
     )
-
-
-def _end_seen_at(snapshot: Snapshot, job_id: str) -> float | None:
-    gone = snapshot.containers.get(job_id) in {None, ContainerState.EXITED}
-    return snapshot.ended.get(job_id, snapshot.asked_at if gone else None)
 
 
 def is_as_made(provisioned_at: float | None, now: float) -> bool:
@@ -171,6 +170,7 @@ def active_job(
         verdict_stored=track.outcome is not None,
         in_flight=track.in_flight,
         effect_ended_at=track.effect_ended_at,
+        start_began_at=track.start_began_at,
         not_before=track.not_before,
         provisioned=track.provisioned_at is not None or track.has_leftovers,
         overuse=track.overuse,

@@ -230,6 +230,10 @@ class PrivateEngine:
         assert self._process is not None
         pause_process(self._process.pid)
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def ended(self) -> None:
         assert self._process is not None
         self._process.wait(PATIENCE)
@@ -300,6 +304,34 @@ def test_engine_that_goes_down_and_comes_back(bench: Bench, private: PrivateEngi
     bench.executor.events(bench.owner).close()
     bench.executor.remove(spec.job_id)
     assert bench.executor.list(bench.owner) == {}
+
+
+def list_as_long_as_it_runs(bench: Bench, private: PrivateEngine) -> None:
+    while private.runs:
+        bench.executor.list(bench.owner)
+
+
+@needs_root
+@pytest.mark.engine
+@pytest.mark.slow
+def test_engine_that_shuts_down_is_given_nothing_more_to_start(bench: Bench, private: PrivateEngine) -> None:
+    """It does what it is asked over the connections that it has, and what it starts then it leaves running for ever."""
+    holding = bench.shell("trap 'sleep 2; exit 0' TERM; echo ready; while :; do read -t 1 x < gate; done")
+    bench.gate(holding)
+    bench.launch(holding)
+    bench.printed(holding.job_id, b"ready")
+    late = bench.shell("exit 0")
+    bench.executor.create(late)
+    private.send(signal.SIGTERM)
+    with pytest.raises(ExecutorUnavailableError):
+        list_as_long_as_it_runs(bench, private)
+    with pytest.raises(ExecutorUnavailableError):
+        bench.executor.start(late.job_id)
+    assert private.runs
+    private.ended()
+    private.start()
+    assert bench.state(late.job_id) is ContainerState.CREATED
+    bench.clear()
 
 
 @needs_root

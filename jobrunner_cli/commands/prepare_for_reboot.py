@@ -50,8 +50,7 @@ def prepare_for_reboot(
                 if as_json:
                     output.as_json([{"id": job.id, "outcome": "would be put back"} for job in plan.put_back])
                 raise typer.Exit(ExitCode.FAILED if plan.damaged and not dry_run else ExitCode.FINE)
-            many = len(plan.put_back)
-            question = f"end and put back {many} running {'job' if many == 1 else 'jobs'}?"
+            question = f"end and put back {output.counted(len(plan.put_back), 'running job')}?"
             require_consent(question, yes=yes)
             done = rebooting.put_back(settings, database, reached_executor(settings), plan.put_back)
     finally:

@@ -189,13 +189,10 @@ class _Look:
         snapshot = self._world.snapshot
         if snapshot is None:
             return
-        if snapshot.has_exited(job.id, job.start_began_at):
-            state: ContainerState | None = ContainerState.EXITED
-        elif job.effect_ended_at is None or snapshot.asked_at > job.effect_ended_at:
-            state = snapshot.containers.get(job.id)
-        else:
+        exited = snapshot.has_exited(job.id, job.start_began_at)
+        if not exited and job.effect_ended_at is not None and snapshot.asked_at <= job.effect_ended_at:
             return
-        match state:
+        match ContainerState.EXITED if exited else snapshot.containers.get(job.id):
             case ContainerState.RUNNING:
                 excess = job.overuse or self._overrun(job)
                 if excess is not None:

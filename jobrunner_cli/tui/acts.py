@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from textual.widgets import Input
 
+from jobrunner_cli import output
 from jobrunner_cli.engine.operations import Operation
 from jobrunner_cli.engine.states import Legend
 from jobrunner_cli.tui import pager
@@ -63,7 +64,7 @@ def _add_job(screen: MainScreen) -> None:
     def submitted(submission: Submission | None) -> None:
         if submission is not None:
             count = len(submission.runnable)
-            screen.notify(f"{count} job{'' if count == 1 else 's'} added")
+            screen.notify(f"{output.counted(count, 'job')} added")
             screen.view.feed.look()
 
     form = AddJob(screen.view.settings, screen.view.deeds, repo=repo, workspace=workspace)

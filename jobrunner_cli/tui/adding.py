@@ -218,7 +218,7 @@ class AddJob(ModalScreen[Submission | None]):
         self.query_one("#planned", Static).update(text)
         count = len(plan.new)
         how = ": ^S submits" if plan.new else ""
-        self._say(f"{count} new job{'' if count == 1 else 's'} in workspace {draft.workspace}{how}")
+        self._say(f"{output.counted(count, 'new job')} in workspace {draft.workspace}{how}")
         if plan.new:
             self._set_planned((draft, request))
             self.query_one("#go_submit", Button).focus()

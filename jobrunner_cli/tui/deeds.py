@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from jobrunner_cli import output
 from jobrunner_cli.engine import operations
 from jobrunner_cli.engine.errors import JobrunnerError, RunnerActiveError, UnreachableError
 from jobrunner_cli.engine.operations import Operation, Step
@@ -112,7 +113,7 @@ class Deeds:
             jobs = _jobs(database, job_ids)
             act = operations.pause_jobs if operation is Operation.PAUSE else operations.resume_jobs
             changed = act(database, jobs)
-        self._post(Done(f"{_count(len(changed))} {_PAST[operation]}"))
+        self._post(Done(f"{output.counted(len(changed), 'job')} {_PAST[operation]}"))
 
     def _end(self, operation: Operation, job_ids: Sequence[str], *, cleanup: bool) -> None:
         with Database(self._settings.database_path) as database:
@@ -121,10 +122,10 @@ class Deeds:
             answers = self._answers(database, asked)
         if len(answers) < len(asked):
             rest = len(asked) - len(answers)
-            self._post(Done(f"The end of {_count(rest)} is asked for; the runner has not answered yet"))
+            self._post(Done(f"The end of {output.counted(rest, 'job')} is asked for; the runner has not answered yet"))
             return
         texts = list(dict.fromkeys(answers.values()))
-        name = f"{jobs[0].workspace}/{jobs[0].action}" if len(jobs) == 1 else _count(len(jobs))
+        name = f"{jobs[0].workspace}/{jobs[0].action}" if len(jobs) == 1 else output.counted(len(jobs), "job")
         self._post(Done(f"{name}: {'; '.join(texts[:3])}"))
 
     def _retry(self, job_ids: Sequence[str]) -> None:
@@ -147,8 +148,8 @@ class Deeds:
                 self._post(Done(f"{name}: {one.error.message}", failed=True, hint=one.error.hint))
         again = sum(one.intent is not None for one in done)
         anew = sum(one.new_job_id is not None for one in done)
-        parts = [f"{_count(again)} to be finalized again"] if again else []
-        parts += [f"{_count(anew)} to run anew"] if anew else []
+        parts = [f"{output.counted(again, 'job')} to be finalized again"] if again else []
+        parts += [f"{output.counted(anew, 'job')} to run anew"] if anew else []
         if parts:
             self._post(Done(", ".join(parts)))
 
@@ -273,7 +274,3 @@ def _jobs(database: Database, job_ids: Iterable[str]) -> list[Job]:
     ids = list(job_ids)
     found = queries.jobs_by_ids(database.connection, ids)
     return [found[job_id] for job_id in ids if job_id in found]
-
-
-def _count(number: int) -> str:
-    return f"{number} job{'' if number == 1 else 's'}"

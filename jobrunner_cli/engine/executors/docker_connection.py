@@ -130,8 +130,9 @@ class EngineConnection:
     def _see_the_socket(self, *, ask: bool) -> None:
         """Connect where it costs next to nothing, and `ask` something: an absent engine is told at once in few words.
 
-        An engine that shuts down takes no connection, but does all that is asked over those that it has. What it starts
-        then, it does not end. Raises ExecutorUnavailableError.
+        It also spares docker-py an attempt to connect whose socket it would leave open when that fails. An engine that
+        shuts down takes no connection, but does all that is asked over those that it has; what it starts then, it does
+        not end. Raises ExecutorUnavailableError.
         """
         if not self.address.startswith("unix:"):
             return

@@ -228,7 +228,7 @@ class Board:
         executing = {
             job.id: self.track(job.id) for job in self.jobs.values() if job.status_code is StatusCode.EXECUTING
         }
-        return self.chores.await_answer(last.asked_at) or was_asked_too_early(last, executing)
+        return self.chores.were_asked_too_early(last.asked_at) or was_asked_too_early(last, executing)
 
     def set_shortages(self, found: Sequence[Shortage]) -> None:
         """Take note of where there is too little space; nothing starts while there is such a place."""

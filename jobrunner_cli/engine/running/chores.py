@@ -24,7 +24,7 @@ class Chores:
         """Have a job finalized again, once the executor has been asked for its container from now on."""
         self._retries.setdefault(job_id, time.monotonic())
 
-    def await_answer(self, asked_at: float) -> bool:
+    def were_asked_too_early(self, asked_at: float) -> bool:
         """Whether a job is to be finalized again of which the executor was last asked too early, at a monotonic time."""
         return any(at >= asked_at for at in self._retries.values())
 

@@ -23,7 +23,7 @@ from jobrunner_cli.engine.executors.docker import DockerExecutor
 from jobrunner_cli.engine.executors.protocol import EventStream
 from jobrunner_cli.engine.work import ContainerDetail, ContainerState
 from support.engine import Engine
-from support.runners import pause_process
+from support.engine_with_port import EngineWithPort
 
 pytestmark = pytest.mark.slow
 
@@ -55,13 +55,6 @@ def bench_at(host: str, place: Path, **options: object) -> Bench:
         volumes_dir=place,
         missing_image=f"{REGISTRY}/no-such-image:v1",
     )
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def hear_out(stream: EventStream) -> None:
@@ -189,63 +182,6 @@ def test_nobody_at_a_port_is_unavailable() -> None:
 needs_root = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dockerd"), reason="only root starts an engine")
 
 
-class PrivateEngine:
-    """A dockerd of this test's own, which listens on a Unix socket and on a port."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.tcp = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        self.url = f"unix://{place}/docker.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        key = self._place.name.encode().hex()
-        # The containerd of a killed dockerd dies with it, but stays a zombie where nobody collects orphans.
-        (self._place / "exec/containerd/containerd.pid").unlink(missing_ok=True)
-        with (self._place / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    "dockerd", "--host", self.url, "--host", self.tcp, "--tls=false",
-                    "--data-root", self._place / "data", "--exec-root", self._place / "exec",
-                    "--pidfile", self._place / "pid", "--bridge", "none", "--iptables=false",
-                    "--containerd-namespace", key, "--containerd-plugins-namespace", f"{key}-plugins",
-                    "--shutdown-timeout", "3",
-                ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        wait_until(self.answers, f"dockerd does not start, see {self._place / 'log'}")
-
-    def answers(self) -> bool:
-        with suppress(ExecutorUnavailableError):
-            return bool(DockerExecutor(host=self.url, registry=REGISTRY).check())
-        return False
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def hang(self) -> None:
-        assert self._process is not None
-        pause_process(self._process.pid)
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def ended(self) -> None:
-        assert self._process is not None
-        self._process.wait(PATIENCE)
-        self._process = None
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self.send(signal.SIGCONT)
-            self.send(signal.SIGTERM)
-            self.ended()
-
-
 @pytest.fixture(scope="module")
 def engine_place() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="jr-"))
@@ -258,8 +194,8 @@ def engine_place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def private(engine_place: Path, docker_engine: Engine) -> Iterator[PrivateEngine]:
-    engine = PrivateEngine(engine_place)
+def private(engine_place: Path, docker_engine: Engine) -> Iterator[EngineWithPort]:
+    engine = EngineWithPort(engine_place)
     engine.start()
     with closing(docker.APIClient(base_url=engine.url)) as client:
         if not client.images(IMAGE):
@@ -270,14 +206,14 @@ def private(engine_place: Path, docker_engine: Engine) -> Iterator[PrivateEngine
 
 
 @pytest.fixture
-def bench(private: PrivateEngine, tmp_path: Path) -> Bench:
+def bench(private: EngineWithPort, tmp_path: Path) -> Bench:
     return bench_at(private.url, tmp_path, timeout=2.0, slow_timeout=10.0)
 
 
 @needs_root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_engine_that_goes_down_and_comes_back(bench: Bench, private: PrivateEngine) -> None:
+def test_engine_that_goes_down_and_comes_back(bench: Bench, private: EngineWithPort) -> None:
     """A stop ends its containers, too; the restarted engine knows how they ended."""
     spec = bench.shell("trap 'exit 0' TERM; echo ready; while :; do read -t 1 x < gate; done")
     bench.gate(spec)
@@ -306,7 +242,7 @@ def test_engine_that_goes_down_and_comes_back(bench: Bench, private: PrivateEngi
     assert bench.executor.list(bench.owner) == {}
 
 
-def list_as_long_as_it_runs(bench: Bench, private: PrivateEngine) -> None:
+def list_as_long_as_it_runs(bench: Bench, private: EngineWithPort) -> None:
     while private.runs:
         bench.executor.list(bench.owner)
 
@@ -314,7 +250,7 @@ def list_as_long_as_it_runs(bench: Bench, private: PrivateEngine) -> None:
 @needs_root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_engine_that_shuts_down_is_given_nothing_more_to_start(bench: Bench, private: PrivateEngine) -> None:
+def test_engine_that_shuts_down_is_given_nothing_more_to_start(bench: Bench, private: EngineWithPort) -> None:
     """It does what it is asked over the connections that it has, and what it starts then it leaves running for ever."""
     holding = bench.shell("trap 'sleep 2; exit 0' TERM; echo ready; while :; do read -t 1 x < gate; done")
     bench.gate(holding)
@@ -337,7 +273,7 @@ def test_engine_that_shuts_down_is_given_nothing_more_to_start(bench: Bench, pri
 @needs_root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_followed_log_of_a_killed_engine_breaks_off(bench: Bench, private: PrivateEngine) -> None:
+def test_followed_log_of_a_killed_engine_breaks_off(bench: Bench, private: EngineWithPort) -> None:
     spec = bench.shell("echo ready; read x < gate")
     bench.gate(spec)
     bench.launch(spec)
@@ -360,7 +296,7 @@ def test_followed_log_of_a_killed_engine_breaks_off(bench: Bench, private: Priva
 @needs_root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_engine_that_hangs_is_unavailable_until_it_goes_on(bench: Bench, private: PrivateEngine) -> None:
+def test_engine_that_hangs_is_unavailable_until_it_goes_on(bench: Bench, private: EngineWithPort) -> None:
     spec = bench.shell("echo ready; read x < gate; exit 5")
     gate = bench.gate(spec)
     bench.launch(spec)
@@ -392,7 +328,7 @@ def test_engine_that_hangs_is_unavailable_until_it_goes_on(bench: Bench, private
 @needs_root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_start_whose_answer_was_lost_is_not_repeated(bench: Bench, private: PrivateEngine) -> None:
+def test_start_whose_answer_was_lost_is_not_repeated(bench: Bench, private: EngineWithPort) -> None:
     """The order reaches an engine that hangs, and is carried out when it goes on, after the caller gave up."""
     bench = bench_at(private.url, bench.volumes_dir, timeout=1.0, slow_timeout=1.0)
     spec = bench.shell("echo ran >> ran")
@@ -416,7 +352,7 @@ def test_start_whose_answer_was_lost_is_not_repeated(bench: Bench, private: Priv
 @pytest.mark.engine
 @pytest.mark.slow
 def test_engine_at_a_port_works_without_this_machines_proxies(
-    private: PrivateEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    private: EngineWithPort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
